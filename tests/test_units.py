@@ -58,7 +58,7 @@ def test_progress_says_a_line_a_minute_off_a_terminal(capsys, monkeypatch):
 
 
 def test_a_huge_r2_and_errors_above_100_percent_can_be_read_in_reports(chinchilla_runs):
-    fit = isoloss.fit_law(chinchilla_runs(noise=0.01), bootstrap=0)
+    fit = isoloss.fit_law(chinchilla_runs(noise=0.01), "chinchilla", bootstrap=0)
     summary = fit.summary.assign(r2=-1.8e8, rmse=12345.6)
     text = report.text(replace(fit, tables={**fit.tables, "summary": summary}))
     assert "R2 -1.8e8, RMSE 12300 nats" in text

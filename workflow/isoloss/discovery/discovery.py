@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
+from isoloss.core.arguments import checked
 from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.core.sources import Source
 from isoloss.discovery import report
@@ -158,6 +159,7 @@ class Discovery:
         return report.record(self)
 
 
+@checked()
 def discover(
     table: str | Path | Sequence[str | Path] | Source | pd.DataFrame,
     *,

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from isoloss.core import tables
+from isoloss.core.arguments import ArgumentError, checked
 from isoloss.core.filters import evaluate
 from isoloss.core.order import ordered
 from isoloss.core.problems import IsolossError, Problem
@@ -31,6 +32,7 @@ KEEP = {
 }
 
 
+@checked(fit_law)
 def compare_laws(
     runs: pd.DataFrame,
     laws: Sequence[str | Mapping[str, Any]] | Mapping[str, Mapping[str, Any]],
@@ -71,6 +73,8 @@ def compare_laws(
         card = chosen.pop("law", None if "formula" in chosen else name)
         try:
             rows += _compared(runs, name, card, holdout, chosen)
+        except ArgumentError:  # a slip of the caller, not a law that cannot be fitted
+            raise
         except IsolossError as error:
             rows.append({"law": name, "status": str(error)})
     table = pd.DataFrame(rows)
@@ -125,6 +129,7 @@ def _compared(
     return rows
 
 
+@checked(fit_law)
 def sensitivity(
     runs: pd.DataFrame,
     law: str,

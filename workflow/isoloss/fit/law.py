@@ -11,6 +11,7 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from isoloss.core import registry, tables
+from isoloss.core.arguments import checked
 from isoloss.core.problems import IsolossError
 from isoloss.core.units import NATS
 from isoloss.fit.formula import chosen_law
@@ -32,6 +33,7 @@ AT_A_TIME, SEARCHED = 1 << 20, 1 << 22
 
 # matrices are small: threads of the linear algebra would only wait for each other
 @threadpool_limits.wrap(limits=1)
+@checked()
 def fit_law(
     runs: pd.DataFrame,
     law: str | None = None,

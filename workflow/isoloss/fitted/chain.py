@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from isoloss.core.arguments import checked
 from isoloss.core.problems import IsolossError, Problem
 from isoloss.fitted.decisions import FitDecisions, points_of
 from isoloss.fitted.intervals import checked_level, quantiles
@@ -191,6 +192,7 @@ def _runs(fit: FitDecisions, group: str | None) -> list[str]:
     return list(rows.loc[~rows["held_out"].astype(bool), "run_id"]) if len(rows) else []
 
 
+@checked()
 def chain(
     loss_fit: FitDecisions,
     then: FitDecisions,

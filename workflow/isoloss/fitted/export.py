@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from isoloss.core import escape, registry, tables, units
+from isoloss.core.arguments import checked
 from isoloss.core.problems import IsolossError, Problem
 from isoloss.fitted import FALLBACK, Fit, paper_tables
 from isoloss.fitted.facts import record
@@ -87,6 +88,7 @@ def _column(name, point):
 '''
 
 
+@checked()
 def export_fit(fit: Fit, folder: str | Path, context: Context | None = None) -> list[Path]:
     """Write law.py, explain.md, params.tex and paper.md into a folder; their paths.
 

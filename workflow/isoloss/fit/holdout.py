@@ -47,18 +47,37 @@ class Fold:
     of_fit: bool = False
 
 
-def _check_numbers(name: str, options: Mapping[str, Any]) -> None:
+def rule_problems(rule: str | Mapping[str, Any] | None) -> list[Problem]:
+    """What is wrong with a rule and its options, whatever the runs are.
+
+    >>> rule_problems({"rule": "random", "repeats": 0})[0].remedy
+    'needs an integer, 1 to 1000'
+    """
+    try:
+        name, options = name_of(rule), _options_of(rule)
+    except IsolossError as error:
+        return error.problems
+    known, needed = _OPTIONS.get(name, ()), {}
     for key, (low, high) in LIMITS.items():
         value = options.get(key, low)
         whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
         if not (whole and low <= value <= high):
-            reason = f"found {value!r:.60}"
-            do = f"needs an integer, {low} to {high}"
-            raise IsolossError(Problem(f"holdout {name}, {key}", reason, do))
+            needed[key] = f"needs an integer, {low} to {high}"
     share = options.get("fraction", 0.5)
     if not (isinstance(share, numbers.Real) and 0 < share < 1):
-        do = "needs a number between 0 and 1"
-        raise IsolossError(Problem(f"holdout {name}, fraction", f"found {share!r:.60}", do))
+        needed["fraction"] = "needs a number between 0 and 1"
+    for key in ("by", "variable"):
+        if not isinstance(options.get(key, ""), str):
+            needed[key] = "needs the name of a column"
+    if name == "largest" and "variable" not in options:
+        needed["variable"] = "name one: {rule: largest, variable: N}, or largest:N"
+    unknown = [key for key in options if key not in known]
+    wrong = [Problem(f"holdout {name}", f"unknown {key!r}", nearest(key, known)) for key in unknown]
+    return wrong + [
+        Problem(f"holdout {name}, {key}", f"found {options.get(key)!r:.60}", do)
+        for key, do in needed.items()
+        if key in known
+    ]
 
 
 def held_out(
@@ -68,10 +87,10 @@ def held_out(
 
     Args: as of `folds`.
     """
-    if _named(rule) not in UNSEEN or not len(runs):
+    if name_of(rule) not in UNSEEN or not len(runs):
         return np.zeros(len(runs), dtype=bool)
     last = last_runs(runs, rule, _options_of(rule).get("least", 1))
-    if _named(rule) == "largest_compute":
+    if name_of(rule) == "largest_compute":
         return last
     same = copies(runs, [*variables, _options_of(rule)["variable"]])
     return np.isin(same, same[last])
@@ -90,9 +109,11 @@ def last_runs(
     Raises:
         IsolossError: there is no such column, or no run has a value.
     """
-    if _named(rule) != "largest":
+    if name_of(rule) != "largest":
         return last_budgets(runs, least)
-    return _last(_ranks(runs, _options_of(rule).get("variable")), least)
+    if wrong := rule_problems(rule):
+        raise IsolossError(*wrong)
+    return _last(_ranks(runs, _options_of(rule)["variable"]), least)
 
 
 def _letter(column: str) -> str:
@@ -100,12 +121,9 @@ def _letter(column: str) -> str:
     return next((letter for letter, one in LETTERS.items() if one == column), column)
 
 
-def _ranks(runs: pd.DataFrame, name: Any) -> np.ndarray:
+def _ranks(runs: pd.DataFrame, name: str) -> np.ndarray:
     """Number of the value of a variable, by size from 0, of every run, (n,)."""
     place = "holdout largest, variable"
-    if not isinstance(name, str):
-        do = "name one: {rule: largest, variable: N}, or largest:N"
-        raise IsolossError(Problem(place, f"found {name!r:.60}", do))
     column = LETTERS.get(name, name)
     if column not in runs:
         raise IsolossError(Problem(place, f"no column {name!r}", nearest(name, tuple(runs))))
@@ -150,11 +168,9 @@ def folds(
     Raises:
         IsolossError: there is no such rule, option or column.
     """
-    name, options = _named(rule), _options_of(rule)
-    known = _OPTIONS.get(name, ())
-    for key in set(options) - set(known):
-        raise IsolossError(Problem(f"holdout {name}", f"unknown {key!r}", nearest(key, known)))
-    _check_numbers(name, options)
+    name, options = name_of(rule), _options_of(rule)
+    if wrong := rule_problems(rule):
+        raise IsolossError(*wrong)
     if name == "none" or not len(runs):
         return []
     if name in UNSEEN:
@@ -284,7 +300,7 @@ def unseen(rule: str | Mapping[str, Any] | None) -> bool:
     >>> unseen("largest:experts"), unseen({"rule": "random"}), unseen(None)
     (True, False, False)
     """
-    return _named(rule) in UNSEEN
+    return name_of(rule) in UNSEEN
 
 
 def _options_of(rule: str | Mapping[str, Any] | None) -> dict[str, Any]:
@@ -294,7 +310,12 @@ def _options_of(rule: str | Mapping[str, Any] | None) -> dict[str, Any]:
     return {"variable": variable} if variable and name == "largest" else {}
 
 
-def _named(rule: str | Mapping[str, Any] | None) -> str:
+def name_of(rule: str | Mapping[str, Any] | None) -> str:
+    """The name of a rule, one of RULES; an error for another.
+
+    >>> name_of("largest:experts"), name_of({"rule": "random"}), name_of(None)
+    ('largest', 'random', 'none')
+    """
     name = "none" if rule is None else rule if isinstance(rule, str) else rule.get("rule")
     if isinstance(rule, str) and _options_of(rule):
         name = "largest"

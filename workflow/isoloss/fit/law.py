@@ -20,6 +20,7 @@ from isoloss.fit.outcome import tables_of
 from isoloss.fit.prepare import FittedRuns, divided, selected
 from isoloss.fit.replicate import Draw, clusters_of, drawn
 from isoloss.fit.settings import Progress, Settings, settings_of
+from isoloss.fit.shapes import check_starts
 from isoloss.fit.shared import SharedOptimum, alone_problems, shared_problems
 from isoloss.fit.solution import Replicates, Solution, join_replicates
 from isoloss.fit.solve import replicates_of
@@ -185,11 +186,12 @@ def _fit(runs: pd.DataFrame, settings: Settings) -> Fit:
     division = divided(runs, settings, mixture)
     settings = division.settings
     pieces: dict[str, list[pd.DataFrame]] = {}
+    first = division.runs[0]
+    check_starts(settings.starts, len(first.law.terms))
+    # made before anything is fitted, so that a column that is not there costs no time
+    divisions = folds(first.usable, settings.holdout, settings.seed, first.law.variables)
     if settings.progress is not None:
-        first = division.runs[0]
-        divisions = folds(first.usable, settings.holdout, settings.seed, first.law.variables)
-        of_one = len(divisions)
-        settings.progress.expect(len(division.runs) * (1 + of_one))
+        settings.progress.expect(len(division.runs) * (1 + len(divisions)))
     for solved in _solved(division.runs, settings):
         for name, table in tables_of(*solved, settings).items():
             pieces.setdefault(name, []).append(table)

@@ -12,7 +12,8 @@ import numpy as np
 from isoloss.core import registry
 from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.core.schema import complete_options
-from isoloss.fit import resample
+from isoloss.fit import resample, shapes
+from isoloss.fit.holdout import rule_problems
 from isoloss.fit.objectives import Objective, objective_of
 from isoloss.fit.solution import Solution
 from isoloss.fit.solve import Constraints, solve_all
@@ -130,6 +131,9 @@ def settings_of(
     Raises:
         IsolossError: a name is not known, or a number is out of its range; all problems at once.
     """
+    parameters = {"options": options, "fixed": fixed, "tied": tied, "bounds": bounds}
+    if wrong := shapes.problems({**parameters, **asked}):
+        raise IsolossError(*wrong)
     chosen = {**registry.defaults("law", card), **(options or {})}
     known = registry.options("law", card)
     place = f"options of {card}"
@@ -148,6 +152,7 @@ def settings_of(
     wrong += [one for name, value in given.items() for one in _out_of_range(name, value)]
     wrong += _too_large(fixed or {}, bounds or {})
     wrong += response_problems(card, asked.get("response", RESPONSE))
+    wrong += rule_problems(asked.get("holdout"))
     if wrong:
         raise IsolossError(*wrong)
     asked["bootstrap"] = 0 if interval == "none" else asked["bootstrap"]

@@ -31,6 +31,7 @@ def test_the_examples_hold():
         *(("holdout", value) for value in (3, ["random"], {"rule": "largest", "variable": 3})),
         *(("starts", value) for value in (8, [], [1.0], [[1.0, 2.0]], [["a"]])),
         ("loss_unit", 3),
+        ("profiles", "yes"),
         ("bounds E", {"E": (2.0, 1.0)}),
         ("bounds E", {"E": (1.0, 1.0)}),
         ("bounds beta", {"beta": (0.1, 1.0)}),

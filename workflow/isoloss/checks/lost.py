@@ -45,7 +45,7 @@ def diverged(evidence: Evidence) -> Iterator[Finding]:
         "diverged",
         CARE if share > limits.MANY_DIVERGED else NOTE,
         f"{count} of {count + len(evidence.loss)} runs have no {evidence.called}: {named}",
-        "runs that are left may be a selection of the better ones" if share > 0 else "",
+        "runs that are left may be a selection of the better ones",
     )
 
 
@@ -65,7 +65,7 @@ def doubtful(evidence: Evidence) -> Iterator[Finding]:
 
 
 def copies(evidence: Evidence) -> Iterator[Finding]:
-    """Rows that are there twice: they pass for more runs than there were."""
+    """Rows that appear twice, so that there seem to be more runs than there were."""
     names = [name for name in ("seed", *evidence.unused) if name in evidence.runs]
     rows = pd.DataFrame({**evidence.data, "of what is fitted": evidence.loss})
     for at, name in enumerate(names):

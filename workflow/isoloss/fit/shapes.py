@@ -54,6 +54,8 @@ def _wrong(asked: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
         yield "holdout", holdout, _HOLDOUT
     if not isinstance(unit, str):
         yield "loss_unit", unit, "needs a text, such as 'nats/byte'"
+    if not isinstance(asked.get("profiles", False), bool | np.bool):
+        yield "profiles", asked["profiles"], "needs True or False"
     starts = asked.get("starts")
     if starts is not None and not _numbers(starts):
         yield "starts", starts, _STARTS

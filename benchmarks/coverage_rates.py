@@ -79,13 +79,19 @@ SIMULATED = (
 '''
 
 
+def drawn(kind: Kind, rng) -> dict[str, float]:
+    """The parameters of a true law of a kind, each near those of the kind."""
+    truth = {k: v * np.exp(DRIFT * rng.standard_normal()) for k, v in kind.truth.items()}
+    if "alpha" in truth:  # which moves the whole curve by a lot
+        truth["alpha"] = kind.truth["alpha"] * np.exp(0.2 * DRIFT * rng.standard_normal())
+    return truth
+
+
 def tables_of(kind: Kind, noise: str, n: int, rng) -> tuple[pd.DataFrame, list[dict[str, float]]]:
     """Tables with a true law each, as groups of one, and the parameters of those laws."""
     N, parts, truths = np.geomspace(1e7, 1e11, n), [], []
     for at in range(TOGETHER):
-        truth = {k: v * np.exp(DRIFT * rng.standard_normal()) for k, v in kind.truth.items()}
-        if "alpha" in truth:  # which moves the whole curve by a lot
-            truth["alpha"] = kind.truth["alpha"] * np.exp(0.2 * DRIFT * rng.standard_normal())
+        truth = drawn(kind, rng)
         error = np.clip(kind.error(N, **truth), 0, 1)
         if noise == "normal":
             seen = np.clip(error + SD * rng.standard_normal(n), 0, 1)

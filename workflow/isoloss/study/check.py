@@ -1066,7 +1066,9 @@ def _fit_problems(
             return []  # which runs it selects is known when they are measured
         runs = runs[selected]
     if wrong := _holdout_problems(fit, runs, measured or set(), place):
-        return wrong
+        mixture = registry.of_mixtures(fit["card"])
+        law = None if mixture else made_law(fit["card"], fit["options"])
+        return wrong + ([] if law is None else _constraint_problems(fit, law, place))
     if wrong := _shared_problems(fit, runs, measured, place):
         return wrong
     if fit["points"] != "runs":

@@ -197,7 +197,7 @@ def discover(
 
     Example:
         >>> import isoloss, numpy as np, pandas as pd
-        >>> N = np.geomspace(1e7, 1e9, 12)
+        >>> N = np.geomspace(1e7, 1e9, 9)
         >>> runs = pd.DataFrame({"N": N, "loss": 1.7 + 400 / N**0.34})
         >>> discovery = isoloss.discover(runs)
         >>> discovery.best.formula

@@ -141,6 +141,11 @@ def check_constraints(
         for name in named
         if name not in terms
     ]
+    wrong += [
+        _crossed(name, least, most)
+        for name, (least, most) in bounds.items()
+        if None not in (least, most) and not least < most
+    ]
     followers = _followers(tied)
     for name, first in followers.items():
         if name in fixed or name in bounds:
@@ -153,11 +158,6 @@ def check_constraints(
             reason = f"one of {first} and {name} is above 0 by the law, and the other is not"
             do = "tie parameters of one kind; in a formula write one name for both"
             wrong.append(Problem(f"tied {name}", reason, do))
-    wrong += [
-        _crossed(name, least, most)
-        for name, (least, most) in bounds.items()
-        if None not in (least, most) and not least < most
-    ]
     for name in set(fixed) & set(bounds):
         wrong.append(Problem(f"bounds {name}", "it is fixed", "drop one of the two"))
     wrong += [
@@ -178,17 +178,6 @@ def check_constraints(
         raise IsolossError(*wrong)
 
 
-def _logarithmic(law: Law, name: str) -> bool:
-    """Whether a term is searched by its logarithm."""
-    return law.terms[law.index(name)].log
-
-
-def _crossed(name: str, least: float, most: float) -> Problem:
-    """Bounds that leave one value, or none."""
-    do = f"fix it: fixed {name}" if least == most else "give the least value first"
-    return Problem(f"bounds {name}", f"found {least:g} to {most:g}", do)
-
-
 def _below(name: str, least: float | None, most: float | None) -> Problem:
     """Bounds that reach below 0, of a term that is searched by its logarithm."""
     ends = " to ".join("open" if end is None else f"{end:g}" for end in (least, most))
@@ -205,3 +194,14 @@ def _free(name: str, value: float) -> str:
 def _followers(tied: Sequence[Sequence[str]]) -> dict[str, str]:
     """Terms that have the value of another: the first of their group."""
     return {name: group[0] for group in tied for name in group[1:]}
+
+
+def _logarithmic(law: Law, name: str) -> bool:
+    """Whether a term is searched by its logarithm."""
+    return law.terms[law.index(name)].log
+
+
+def _crossed(name: str, least: float, most: float) -> Problem:
+    """Bounds that leave one value, or none."""
+    do = f"fix it: fixed {name}" if least == most else "give the least value first"
+    return Problem(f"bounds {name}", f"found {least:g} to {most:g}", do)

@@ -354,25 +354,19 @@ def _errors(facts: Record, markup: Markdown) -> str:
     """How well the law describes the runs that it was fitted to."""
     ones = [one for one in facts.fits if math.isfinite(one.rmse)]
     if len(ones) > _FEW:
-        low, high = (_plain(end(one.rmse for one in ones), markup) for end in (min, max))
+        low, high = (f"{end(one.rmse for one in ones):.3g}" for end in (min, max))
         return f"The RMSE on the runs fitted is {low} to {high} {markup.text(ones[0].loss_unit)}."
     told = [
-        f"{_error(one.rmse, one, markup)}"
-        f" ({markup.math('R^2')} {markup.power(units.decimals(one.r2))})"
+        f"{_error(one.rmse, one, markup)} ({markup.math('R^2')} {one.r2:.4f})"
         + (f" for {_whose(facts, one, markup)}" if len(facts.fits) > 1 else "")
         for one in ones
     ]
     return f"The RMSE on the runs fitted is {_listed(told)}." if told else ""
 
 
-def _plain(value: float, markup: Markdown) -> str:
-    """A number of three digits, powers of ten as mathematics."""
-    return markup.power(units.plain(value))
-
-
 def _error(value: float, one: OneFit, markup: Markdown) -> str:
     unit = "" if one.loss_unit == "1" else f" {one.loss_unit}"
-    return f"{_plain(value, markup)}{markup.text(unit) if unit else ''}"
+    return f"{value:.3g}{markup.text(unit) if unit else ''}"
 
 
 def _unseen(facts: Record, context: Context, markup: Markdown) -> list[str]:
@@ -384,7 +378,7 @@ def _unseen(facts: Record, context: Context, markup: Markdown) -> list[str]:
         whose = f" ({_whose(held, one, markup)})" if len(held.fits) > 1 else ""
         guess = one.held_out_baseline_rmse
         before = one.folds[0].before if one.folds else "budget"
-        beside = f", against {_plain(guess, markup)} by the mean of the largest {before} fitted"
+        beside = f", against {guess:.3g} by the mean of the largest {before} fitted"
         sentences.append(
             f"Fitted without the {_count(one.n_held_out)} of {_which([one], markup)}{whose},"
             " the law predicts"
@@ -404,7 +398,7 @@ def _over_folds(facts: Record, markup: Markdown) -> list[str]:
     each = " of each fit" if len(ones) > 1 else ""
     if len(ones) > _FEW:
         low, high = _ends([one.fold_rmse for one in ones])
-        errors = f"{_plain(low, markup)} to {_error(high, ones[0], markup)}"
+        errors = f"{low:.3g} to {_error(high, ones[0], markup)}"
     else:
         errors = _listed(
             [

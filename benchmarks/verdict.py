@@ -414,8 +414,8 @@ def judged(case: Case, table: Simulated, draws: int, seed: int) -> dict:
         else:
             runs = isoloss.read_runs(table.rows, columns)
             fit = isoloss.fit_law(runs, "chinchilla", bootstrap=draws, seed=seed)
-    except IsolossError as error:
-        return {"verdict": REFUSED, "good": False, "checks": str(error)[:100]}
+    except IsolossError:
+        return {"verdict": REFUSED, "good": False, "checks": ""}
     speaking = fit.tables["findings"]
     speaking = speaking.loc[speaking["grade"] != "note", "check"]
     serves, honest = (against_rate if case.formula else against_truth)(fit, table)

@@ -34,6 +34,7 @@ def test_the_examples_hold():
 
 @pytest.mark.parametrize("function", [*PUBLIC, *METHODS], ids=lambda one: one.__qualname__)
 def test_an_unknown_argument_is_told_with_the_place(function):
+    """A new public function gets the decorator `checked` of core/arguments.py."""
     with pytest.raises(ArgumentError) as error:
         function(no_such_argument=1)
     assert str(error.value).startswith(f"{function.__name__}: no argument 'no_such_argument'; ")

@@ -67,6 +67,12 @@ def test_rules_hold_out_what_they_say(runs):
     assert folds(runs, "none", 0) == folds(runs, None, 0) == []
 
 
+def test_a_column_that_has_a_letter_may_be_called_by_it(runs):
+    one, other = (folds(runs, {"rule": "leave_one_out", "by": by}, 0) for by in ("N", "n_params"))
+    assert [fold.name for fold in one] == [fold.name for fold in other]
+    assert all((a.seen == b.seen).all() for a, b in zip(one, other, strict=True))
+
+
 def test_random_folds_by_a_column_hold_out_all_runs_of_a_value(runs):
     sizes = runs["n_params"].nunique()
     for fold in folds(runs, {"rule": "random", "by": "n_params", "fraction": 0.3, "repeats": 5}, 0):

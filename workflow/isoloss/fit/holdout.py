@@ -159,7 +159,8 @@ def folds(
             written `largest:experts`);
             `roll_out`, the runs in order of `by` (default n_flops) in `stages` (default 5),
             each stage predicted from those before it;
-            `leave_one_out`, each value of the column `by` (default: budgets) from the others;
+            `leave_one_out`, each value of the letter or column `by` (default: budgets) from the
+            others;
             `random`, a share (`fraction`, default 0.2) of the values of the column `by` (default:
             of the settings), `repeats` times (default 20).
         seed: of random folds.
@@ -177,6 +178,8 @@ def folds(
         out = held_out(runs, rule, variables)
         shown = name if name == "largest_compute" else f"{name} {_letter(options['variable'])}"
         return [Fold(shown, out, ~out, of_fit=True)]
+    if (by := options.get("by")) is not None and by not in runs:
+        options["by"] = LETTERS.get(by, by)
     same = copies(runs, [*variables, *_setting_by(runs, options.get("by"))])
     if name == "random":
         return _random(runs, options, seed, same)

@@ -1089,6 +1089,7 @@ def _holdout_problems(
     usable = runs[(runs["status"] == "done") & (runs["fit_weight"] > 0)]
     asked = fit["holdout"] if isinstance(fit["holdout"], dict) else {}
     by = asked.get("by")
+    by = by if by in usable else filters.LETTERS.get(by, by)
     if measured.intersection(map(str, asked.values())) or fit["points"] != "runs":
         return []  # values are known when the runs are trained
     if by and name_of(fit["holdout"]) != "random" and usable[by].nunique() == 1:
@@ -1149,7 +1150,9 @@ def _column_problems(fit: Mapping[str, Any], runs: pd.DataFrame, place: str) -> 
     return [
         Problem(f"{place}.{key}", f"no column {column!r}", nearest(column, tuple(runs)))
         for key, column in named.items()
-        if column is not None and column not in runs
+        if column is not None
+        and column not in runs
+        and not (key == "holdout.by" and filters.LETTERS.get(column) in runs)
     ]
 
 

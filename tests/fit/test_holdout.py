@@ -162,6 +162,22 @@ def test_runs_that_differ_in_the_column_held_out_by_are_not_copies(alike, rule):
         assert (fold.seen == left).all()
 
 
+def test_laws_are_compared_by_the_same_folds_whatever_their_variables(alike, monkeypatch):
+    seen = {}
+
+    def fitted(runs, law, holdout, formula, **_):
+        fit = fit_law(runs, law, formula=formula, holdout=holdout, interval="none")
+        if holdout != "none":
+            seen[formula] = fit.scores[["n_fitted", "n_held_out"]]
+        return fit
+
+    monkeypatch.setattr("isoloss.fit.compare.fit_law", fitted)
+    formulas = ["loss = E + A / N**a", "loss = E + A / N**a + B / experts**b"]
+    rule = {"rule": "random", "repeats": 3}
+    isoloss.compare_laws(alike, [{"formula": one} for one in formulas], holdout=rule)
+    pd.testing.assert_frame_equal(*(seen[one] for one in formulas))
+
+
 @pytest.mark.parametrize("by", ["seed", "run_id", "name"])
 def test_copies_of_runs_held_out_by_seed_or_by_name_are_not_fitted(alike, by):
     for fold in folds(alike, {"rule": "leave_one_out", "by": by}, 0, ("N", "D")):

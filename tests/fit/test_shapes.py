@@ -38,6 +38,7 @@ def test_the_examples_hold():
         ("tied beta", [["alpha", "beta"], ["beta", "alpha"]]),
         ("holdout", {"rule": "random", "by": ["N"]}),
         ("holdout", {"rule": "leave_one_out", "least": 3}),
+        ("holdout", {"rule": "random", "apart": "experts"}),
     ],
     ids=str,
 )

@@ -21,9 +21,9 @@ from isoloss.fitted.names import UNSEEN
 _OPTIONS = {
     "largest_compute": ("least",),
     "largest": ("variable", "least"),
-    "roll_out": ("by", "stages"),
-    "leave_one_out": ("by",),
-    "random": ("by", "fraction", "repeats"),
+    "roll_out": ("by", "stages", "apart"),
+    "leave_one_out": ("by", "apart"),
+    "random": ("by", "fraction", "repeats", "apart"),
 }
 # least and greatest value of options that are integers, as in config.schema.yaml
 LIMITS = {"least": (1, 1_000_000), "stages": (2, 1000), "repeats": (1, 1000)}
@@ -69,6 +69,8 @@ def rule_problems(rule: str | Mapping[str, Any] | None) -> list[Problem]:
     for key in ("by", "variable"):
         if not isinstance(options.get(key, ""), str):
             needed[key] = "needs the name of a column"
+    if not all(isinstance(one, str) for one in _listed(options.get("apart", ()))):
+        needed["apart"] = "needs a list of columns"
     if name == "largest" and "variable" not in options:
         needed["variable"] = "name one: {rule: largest, variable: N}, or largest:N"
     unknown = [key for key in options if key not in known]
@@ -78,6 +80,11 @@ def rule_problems(rule: str | Mapping[str, Any] | None) -> list[Problem]:
         for key, do in needed.items()
         if key in known
     ]
+
+
+def _listed(value: Any) -> Sequence[Any]:
+    """A list as it is; anything else as a list of one value that is not a name."""
+    return value if isinstance(value, list | tuple) else [None]
 
 
 def held_out(
@@ -162,7 +169,8 @@ def folds(
             `leave_one_out`, each value of the letter or column `by` (default: budgets) from the
             others;
             `random`, a share (`fraction`, default 0.2) of the values of the column `by` (default:
-            of the settings), `repeats` times (default 20).
+            of the settings), `repeats` times (default 20);
+            of the last three also `apart`, a list of columns that tell runs apart as `variables` do.
         seed: of random folds.
         variables: columns that tell runs apart beside the settings of a sweep: those of the law.
 
@@ -180,7 +188,8 @@ def folds(
         return [Fold(shown, out, ~out, of_fit=True)]
     if (by := options.get("by")) is not None and by not in runs:
         options["by"] = LETTERS.get(by, by)
-    same = copies(runs, [*variables, *_setting_by(runs, options.get("by"))])
+    apart = [*variables, *options.get("apart", ()), *_setting_by(runs, options.get("by"))]
+    same = copies(runs, apart)
     if name == "random":
         return _random(runs, options, seed, same)
     return _by_column(runs, name, options, same)

@@ -170,7 +170,7 @@ def folds(
             others;
             `random`, a share (`fraction`, default 0.2) of the values of the column `by` (default:
             of the settings), `repeats` times (default 20);
-            of the last three also `apart`, a list of columns that tell runs apart as `variables` do.
+            of the last three also `apart`, columns that tell runs apart, as `variables` do.
         seed: of random folds.
         variables: columns that tell runs apart beside the settings of a sweep: those of the law.
 

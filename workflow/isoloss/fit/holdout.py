@@ -188,6 +188,10 @@ def folds(
         return [Fold(shown, out, ~out, of_fit=True)]
     if (by := options.get("by")) is not None and by not in runs:
         options["by"] = LETTERS.get(by, by)
+    lacking = [one for one in options.get("apart", ()) if LETTERS.get(one, one) not in runs]
+    if lacking:
+        do = nearest(lacking[0], tuple(runs))
+        raise IsolossError(Problem(f"holdout {name}, apart", f"no column {lacking[0]!r}", do))
     apart = [*variables, *options.get("apart", ()), *_setting_by(runs, options.get("by"))]
     same = copies(runs, apart)
     if name == "random":

@@ -672,7 +672,7 @@ def test_a_holdout_of_a_wrong_type_is_a_problem_of_the_study(value):
         ({"rule": "largest", "variable": "kind"}, "12 of 12 runs have no 'kind'"),
         (
             {"rule": "random", "apart": ["expert"]},
-            "fit.f.holdout random, apart: no column 'expert'",
+            "holdout random, apart: no column 'expert'",
         ),
         ({"rule": "random", "least": 3}, "fit.f.holdout random: unknown 'least'; known: apart, by"),
         ({"rule": "roll_out", "by": "kind"}, "fit.f.holdout.by: 'kind' has one value in all"),

@@ -1,8 +1,8 @@
 """Is the verdict on a fit right? Simulated tables of users, sound ones and faulty ones.
 
-A case is a way in which a table of runs can come about. Every table of a case has a true Chinchilla
-law and noise of its own. It is read and fitted by the calls of `python -m isoloss law`, and its
-verdict is compared with how far the fit is from the truth.
+A case is a way in which a table of runs can come about. Every table of a case has a true law, of
+Chinchilla's form or of an error rate, and noise of its own. It is read and fitted by the calls of
+`python -m isoloss law`, and its verdict is compared with how far the fit is from the truth.
 
 Run `python benchmarks/verdict.py`, with `--quick` for a look that is over within a minute.
 """
@@ -23,6 +23,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 from coverage import GRIDS, LAW, NOISES, SD, TRUTH, Design, grid, markdown, noise, targets, truths
+from coverage_rates import FAR, KINDS, QUESTIONS, drawn
+from coverage_rates import LIMITS as RANGE
+from coverage_rates import SD as RATE_SD
 
 import isoloss
 from isoloss.core.problems import IsolossError
@@ -40,6 +43,7 @@ AHEAD = 10.0  # the budget that is asked for, over the largest of the table
 LOSS_OFF = 0.02  # relative error of the loss there with which a fit still serves
 N_OFF = 2.0  # factor by which the best N there may be off
 LEVEL = 1 - 0.05 / 3  # of each of three intervals, so that all hold the truth in 95 %
+RATE_OFF = 0.02  # error of an error rate at three times the largest N with which a fit serves
 HELD = (1, 2, 3)  # alpha, beta and the loss among coverage.TARGETS
 CLEAN_TIMES = 4  # as many tables of a clean case as of another: what is rare there counts
 CLEAN, FAULTY, HARD = "clean", "misleading", "hard"
@@ -58,6 +62,10 @@ that loss hold the truth, each at {level:.1f} %, so that all three do in 95 % of
 sound experiment. `sound` is right where the fit is good, `do not use` where it is not; `with care`
 claims neither, and its column says how many of those fits were good. `refused`: the table was not
 fitted, with a message.
+
+Of an error rate, fitted as a typed formula with the range 0 to 1, a fit serves if the rate at three
+times the largest N is within {rate:g} of the truth, and is honest if the intervals of all
+parameters and of that rate hold the truth, together in 95 %.
 
 - *clean* cases follow the law: `sound` should be the rule, `do not use` the exception.
 - *misleading* cases do not, and a fit of them looks as good as any: `sound` is the error.
@@ -82,6 +90,21 @@ class Simulated:
 
 
 @dataclass(frozen=True)
+class SimulatedRate:
+    """A user's table of error rates and the law behind it.
+
+    Attributes:
+        rows: what the user has; columns `N` and `error` among them.
+        truth: parameters by name.
+        far: the error rate at FAR parameters.
+    """
+
+    rows: pd.DataFrame
+    truth: dict[str, float]
+    far: float
+
+
+@dataclass(frozen=True)
 class Case:
     """A way in which tables come about.
 
@@ -90,12 +113,14 @@ class Case:
         family: CLEAN, FAULTY or HARD.
         make: a table from a generator.
         columns: further columns that the user names to `read_runs`.
+        formula: that the user types, of an error rate; Chinchilla's law where empty.
     """
 
     name: str
     family: str
-    make: Callable[[np.random.Generator], Simulated]
+    make: Callable[[np.random.Generator], Simulated | SimulatedRate]
     columns: dict[str, str] = field(default_factory=dict)
+    formula: str = ""
 
 
 # --- tables ---------------------------------------------------------------------------------------
@@ -269,6 +294,63 @@ def another_law(rng) -> Simulated:
     return changed(table, loss=table.rows["loss"] * np.exp(worse))
 
 
+def rate(
+    kind: str, noise: str, count: int, ends: tuple[float, float] = (1e7, 1e11), shift: float = 0.0
+):
+    """Error rates of a law along N; half of the runs of another evaluation, by a shift."""
+
+    def make(rng) -> SimulatedRate:
+        sizes, law = np.geomspace(*ends, count), KINDS[kind]
+        truth = drawn(law, rng)
+        other = (rng.random(count) < 0.5) & (shift != 0.0)
+        error = np.clip(law.error(sizes, **truth) + shift * other, 0, 1)
+        if noise == "normal":
+            seen = np.clip(error + RATE_SD * rng.standard_normal(count), 0, 1)
+        else:
+            seen = rng.binomial(QUESTIONS, error) / QUESTIONS
+        rows = pd.DataFrame({"N": sizes, "error": seen})
+        if shift:
+            rows["evaluation"] = np.where(other, "zero-shot", "five-shot")
+        return SimulatedRate(rows, truth, float(law.error(FAR, **truth)))
+
+    return make
+
+
+def in_percent(rng) -> SimulatedRate:
+    """Error rates in percent, of which the user says that they are between 0 and 1."""
+    table = rate("late", "normal", 36)(rng)
+    return SimulatedRate(table.rows.assign(error=100 * table.rows["error"]), table.truth, table.far)
+
+
+def cases_of_rates() -> list[Case]:
+    """Tables of error rates, which are fitted by typed formulas."""
+    late, power = (f"{KINDS[name].formula}; {RANGE}" for name in ("late", "power"))
+    twins = late.replace("top", "top * scale")
+    made = [
+        ("error rate, late, 36 runs, normal noise", CLEAN, rate("late", "normal", 36), late),
+        ("error rate, late, 36 runs, 1000 questions", CLEAN, rate("late", "", 36), late),
+        ("error rate, power, 60 runs, normal noise", CLEAN, rate("power", "normal", 60), power),
+        ("error rate, power, 60 runs, 1000 questions", CLEAN, rate("power", "", 60), power),
+        (
+            "error rate, two evaluations, unused label",
+            FAULTY,
+            rate("late", "normal", 36, shift=0.1),
+            late,
+        ),
+        ("error rate in percent", FAULTY, in_percent, late),
+        (
+            "error rate that has not begun to fall",
+            FAULTY,
+            rate("late", "", 36, (1e4, 1e6)),
+            late,
+        ),
+        ("error rate, a product of two parameters", FAULTY, rate("late", "", 36), twins),
+        ("error rate, 8 runs", HARD, rate("late", "", 8), late),
+        ("error rate, power typed, late true", HARD, rate("late", "", 36), power),
+    ]
+    return [Case(name, family, make, {}, formula) for name, family, make, formula in made]
+
+
 def cases() -> list[Case]:
     """All cases, the clean ones first."""
     tidy = [
@@ -308,10 +390,14 @@ def cases() -> list[Case]:
         "all runs over-trained": over_trained,
         "asked at 1000 times the largest budget": far,
     }
+    rates = cases_of_rates()
     return [
         *tidy,
+        *(case for case in rates if case.family == CLEAN),
         *(Case(name, FAULTY, make) for name, make in faulty.items()),
+        *(case for case in rates if case.family == FAULTY),
         *(Case(name, HARD, make) for name, make in hard.items()),
+        *(case for case in rates if case.family == HARD),
     ]
 
 
@@ -322,13 +408,17 @@ def judged(case: Case, table: Simulated, draws: int, seed: int) -> dict:
     """The verdict on the fit of a table, the checks that spoke, and whether the fit is good."""
     columns = {"N": "params", "D": "tokens", "loss": "loss", **case.columns}
     try:
-        runs = isoloss.read_runs(table.rows, columns)
-        fit = isoloss.fit_law(runs, "chinchilla", bootstrap=draws, seed=seed)
-    except IsolossError as error:
-        return {"verdict": REFUSED, "good": False, "checks": str(error)[:100]}
+        if case.formula:
+            runs = isoloss.read_runs(table.rows, {"N": "N"}, need=0)
+            fit = isoloss.fit_law(runs, formula=case.formula, bootstrap=draws, seed=seed)
+        else:
+            runs = isoloss.read_runs(table.rows, columns)
+            fit = isoloss.fit_law(runs, "chinchilla", bootstrap=draws, seed=seed)
+    except IsolossError:
+        return {"verdict": REFUSED, "good": False, "checks": ""}
     speaking = fit.tables["findings"]
     speaking = speaking.loc[speaking["grade"] != "note", "check"]
-    serves, honest = against_truth(fit, table)
+    serves, honest = (against_rate if case.formula else against_truth)(fit, table)
     return {
         "verdict": fit.summary.loc[0, "verdict"],
         "good": serves and honest,
@@ -352,6 +442,21 @@ def against_truth(fit: isoloss.Fit, table: Simulated) -> tuple[bool, bool]:
     ends = [quantiles(replicates[:, k], LEVEL, estimate[k]) for k in HELD]
     honest = all(low <= truth[k] <= high for k, (low, high) in zip(HELD, ends, strict=True))
     return bool(serves), bool(honest)
+
+
+def against_rate(fit: isoloss.Fit, table: SimulatedRate) -> tuple[bool, bool]:
+    """The same of a typed law of an error rate; it has the parameters of the true one, or fails."""
+    if set(fit.values) != set(table.truth):
+        there = fit.predict(N=FAR)[fit.quantity].item()
+        return abs(there - table.far) <= RATE_OFF, False
+    level = 1 - 0.05 / (len(table.truth) + 1)
+    there = fit.predict(N=FAR, level=level).iloc[0]
+    held = [there["low"] <= table.far <= there["high"]]
+    replicates = fit.law.values(fit.replicate_thetas())
+    for name, truth in table.truth.items():
+        low, high = quantiles(replicates[name], level, fit.values[name])
+        held.append(low <= truth <= high)
+    return abs(there[fit.quantity] - table.far) <= RATE_OFF, bool(np.all(held))
 
 
 def _beside(there: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -427,6 +532,7 @@ def page(table: pd.DataFrame, draws: int) -> str:
         studies=int(table["tables"].iloc[-1]),
         draws=draws,
         loss=100 * LOSS_OFF,
+        rate=RATE_OFF,
         n=N_OFF,
         level=100 * LEVEL,
     )

@@ -235,7 +235,7 @@ def test_every_flipped_bit_of_what_was_accepted_is_told_with_its_line(home, untr
     file = home.results / "accepted.jsonl"
     before = file.read_bytes()
     rng = random.Random(0)
-    for place in rng.sample(range(len(before) - 1), 60):
+    for number, place in enumerate(rng.sample(range(len(before) - 1), 60)):
         damaged = bytearray(before)
         damaged[place] ^= 1 << rng.randrange(8)
         file.write_bytes(damaged)
@@ -245,7 +245,7 @@ def test_every_flipped_bit_of_what_was_accepted_is_told_with_its_line(home, untr
             continue
         assert re.search(r"accepted\.jsonl(, line \d+)?: is ", reason)
         assert "delete the line, or the file, and `python -m isoloss accept" in reason
-        for command in ("status", "verify"):
+        for command in ("status", "verify") if number % 4 == 0 else ():  # they read it alike
             code, output = home.ask(command)
             assert (code, reason in output) == (2, True)
     assert {code for code, _ in home.make("train")} == {2}

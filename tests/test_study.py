@@ -662,6 +662,37 @@ def test_a_holdout_of_a_wrong_type_is_a_problem_of_the_study(value):
         check.check({"study": "x", "aggregate": {"a": table}, "fit": {"f": fit}}, fetch=False)
 
 
+@pytest.mark.parametrize(
+    ("holdout", "message"),
+    [
+        ("largest:experts", None),
+        ({"rule": "leave_one_out", "by": "experts"}, None),
+        ({"rule": "leave_one_out", "by": "N"}, None),
+        ("largest:expert", "fit.f.holdout largest, variable: no column 'expert'; did you mean"),
+        ({"rule": "largest", "variable": "kind"}, "12 of 12 runs have no 'kind'"),
+        (
+            {"rule": "random", "apart": ["expert"]},
+            "holdout random, apart: no column 'expert'",
+        ),
+        ({"rule": "random", "least": 3}, "fit.f.holdout random: unknown 'least'; known: apart, by"),
+        ({"rule": "roll_out", "by": "kind"}, "fit.f.holdout.by: 'kind' has one value in all"),
+    ],
+    ids=str,
+)
+def test_a_holdout_goes_with_the_runs_of_its_table(tmp_path, holdout, message):
+    sizes = np.repeat(np.geomspace(1e7, 1e9, 4), 3)
+    runs = pd.DataFrame({"N": sizes, "D": 1e10, "experts": [1, 4, 16] * 4, "kind": "moe"})
+    runs.assign(loss=2 + 50 / sizes**0.3).to_csv(tmp_path / "runs.csv", index=False)
+    table = {"table": str(tmp_path / "runs.csv"), "columns": dict(N="N", D="D", loss="loss")}
+    fit = {"card": "power_law", "options": {"variable": "N"}, "sweep": "a", "holdout": holdout}
+    config = {"study": "x", "aggregate": {"a": table}, "fit": {"f": fit}}
+    if message is None:
+        assert check.check(config)["fit"]["f"]["holdout"] == holdout
+    else:
+        with pytest.raises(StudyError, match=re.escape(message)):
+            check.check(config)
+
+
 OF_IMAGES = {"card": "saved_dataset", "options": {"folder": "d", "image": "image"}}
 
 

@@ -1,13 +1,16 @@
 """Numbers as people read them, and progress on a terminal and off it."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import isoloss
 from isoloss.core import units
 from isoloss.core.progress import track
+from isoloss.fitted import report
 
 
 @pytest.mark.parametrize(
@@ -52,3 +55,11 @@ def test_progress_says_a_line_a_minute_off_a_terminal(capsys, monkeypatch):
     lines = capsys.readouterr().err.splitlines()
     assert 1 < len(lines) < 7
     assert lines[0].startswith("steps: 2 of 7, ")
+
+
+def test_a_huge_r2_and_errors_above_100_percent_can_be_read_in_reports(chinchilla_runs):
+    fit = isoloss.fit_law(chinchilla_runs(noise=0.01), "chinchilla", bootstrap=0)
+    summary = fit.summary.assign(r2=-1.8e8, rmse=12345.6)
+    text = report.text(replace(fit, tables={**fit.tables, "summary": summary}))
+    assert "R2 -1.8e8, RMSE 12300 nats" in text
+    assert units.percent(7.12) == "710 %" and units.percent(0.999) == "100 %"

@@ -11,7 +11,9 @@ from isoloss.fit.coverage_scaled import SIMULATED
 from isoloss.fit.evidence import covering
 from isoloss.fit.objectives import Objective
 from isoloss.fitted.errors import errors_of
+from isoloss.fitted.facts import record
 from isoloss.laws import chinchilla, downstream_accuracy, downstream_error, formula
+from isoloss.quickfit.report import _errors
 
 LATE = "error = top / (1 + (N / N_half)**a); N_half > 0"
 TRUTH = {"top": 0.8, "N_half": 3e8, "a": 0.6}
@@ -68,6 +70,27 @@ def test_coverage_of_scaled_differences_is_looked_up_in_simulations_of_rates():
             assert count == runs and 0.5 < share < 1
     assert covering("bootstrap", objective, 40, 8) is None
     assert len(SIMULATED) == 12
+
+
+def test_runs_held_out_of_a_rate_err_by_differences_within_its_range():
+    settings = {"formula": f"{LATE}; 0 <= error <= 1", "bootstrap": 0}
+    fit = isoloss.fit_law(runs_of(1), holdout="largest:N", **settings)
+    assert fit.scores["mape"].isna().all() and fit.scores["rmse"].item() < 0.1
+    held = _errors(record(fit))
+    assert "of largest N," in held and "RMSE" in held and "%" not in held
+    losses = settings["formula"].removesuffix(" <= 1").replace("0 <= error", "error >= 0")
+    fit = isoloss.fit_law(runs_of(1), formula=losses, holdout="largest:N", bootstrap=0)
+    assert "% of" in _errors(record(fit))
+
+
+def test_folds_predict_no_value_outside_the_range_of_the_response():
+    N = np.geomspace(1e7, 1e9, 12)
+    table = pd.DataFrame({"N": N, "error": np.maximum(0.02, 0.9 - 0.8 * np.log10(N / 1e7))})
+    runs = isoloss.read_runs(table, {"N": "N"}, need=0)
+    law = "error = top - slope * log10(N); 0 <= error <= 1"
+    rule = {"rule": "roll_out", "by": "n_params", "stages": 3}
+    residuals = isoloss.fit_law(runs, formula=law, holdout=rule, bootstrap=0).residuals
+    assert residuals["predicted_unseen"].min() == 0
 
 
 @pytest.mark.slow

@@ -67,6 +67,12 @@ def test_rules_hold_out_what_they_say(runs):
     assert folds(runs, "none", 0) == folds(runs, None, 0) == []
 
 
+def test_a_column_that_has_a_letter_may_be_called_by_it(runs):
+    one, other = (folds(runs, {"rule": "leave_one_out", "by": by}, 0) for by in ("N", "n_params"))
+    assert [fold.name for fold in one] == [fold.name for fold in other]
+    assert all((a.seen == b.seen).all() for a, b in zip(one, other, strict=True))
+
+
 def test_random_folds_by_a_column_hold_out_all_runs_of_a_value(runs):
     sizes = runs["n_params"].nunique()
     for fold in folds(runs, {"rule": "random", "by": "n_params", "fraction": 0.3, "repeats": 5}, 0):
@@ -132,3 +138,55 @@ def test_the_largest_of_a_variable_that_the_law_lacks_are_held_out_alone():
     table = pd.DataFrame({"N": size, "experts": experts, "D": 1e10, "loss": 2 + 50 / size**0.3})
     runs = isoloss.read_runs(table, {"N": "N", "D": "D", "loss": "loss"})
     assert held_out(runs, "largest:experts").tolist() == (experts == 16).tolist()
+
+
+@pytest.fixture(scope="module")
+def alike():
+    """Runs of 4 sizes, each with 3 numbers of experts and 2 seeds, and a name for every run."""
+    grid = [(n, e, s) for n in np.geomspace(1e7, 1e9, 4) for e in (1, 4, 16) for s in (0, 1)]
+    table = pd.DataFrame(grid, columns=["N", "experts", "seed"]).assign(D=1e10)
+    table["loss"] = 2 + 50 / table["N"] ** 0.3
+    table["name"] = [f"run {i}" for i in range(len(table))]
+    return isoloss.read_runs(table, {"N": "N", "D": "D", "loss": "loss"})
+
+
+@pytest.mark.parametrize("rule", ["leave_one_out", "random", "roll_out"])
+def test_runs_that_differ_in_the_column_held_out_by_are_not_copies(alike, rule):
+    """Chinchilla's law reads N and D, in which runs of other numbers of experts are alike."""
+    divisions = folds(alike, {"rule": rule, "by": "experts"}, 0, ("N", "D"))
+    assert divisions
+    for fold in divisions:
+        unseen = set(alike.loc[fold.out, "experts"])
+        assert (fold.out == alike["experts"].isin(unseen)).all()
+        left = alike["experts"] < min(unseen) if rule == "roll_out" else ~fold.out
+        assert (fold.seen == left).all()
+
+
+def test_laws_are_compared_by_the_same_folds_whatever_their_variables(alike, monkeypatch):
+    seen = {}
+
+    def fitted(runs, law, holdout, formula, **_):
+        fit = fit_law(runs, law, formula=formula, holdout=holdout, interval="none")
+        if holdout != "none":
+            seen[formula] = fit.scores[["n_fitted", "n_held_out"]]
+        return fit
+
+    monkeypatch.setattr("isoloss.fit.compare.fit_law", fitted)
+    formulas = ["loss = E + A / N**a", "loss = E + A / N**a + B / experts**b"]
+    rule = {"rule": "random", "repeats": 3}
+    isoloss.compare_laws(alike, [{"formula": one} for one in formulas], holdout=rule)
+    pd.testing.assert_frame_equal(*(seen[one] for one in formulas))
+
+
+@pytest.mark.parametrize("by", ["seed", "run_id", "name"])
+def test_copies_of_runs_held_out_by_seed_or_by_name_are_not_fitted(alike, by):
+    for fold in folds(alike, {"rule": "leave_one_out", "by": by}, 0, ("N", "D")):
+        same = copies(alike)
+        assert fold.out.any() and not set(same[fold.out]) & set(same[fold.seen])
+
+
+def test_points_of_one_run_are_on_one_side_whatever_column_folds_are_by(alike):
+    points = pd.concat([alike.assign(of_run=alike["run_id"], step=i) for i in (1, 2)])
+    points = points.reset_index(drop=True).assign(run_id=range(2 * len(alike)))
+    for fold in folds(points, {"rule": "leave_one_out", "by": "step"}, 0, ("N", "D")):
+        assert fold.out.any() and not fold.seen.any()

@@ -21,6 +21,7 @@ from isoloss.aggregate.responses import check_name, with_response
 from isoloss.aggregate.scales import factor_note
 from isoloss.aggregate.selection import apply_filters, keep_best
 from isoloss.core import tables
+from isoloss.core.arguments import checked
 from isoloss.core.filters import LETTERS
 from isoloss.core.problems import Problem, TableError, nearest
 from isoloss.core.sources import MAX_MIB, MAX_SECONDS, Limits, Source, open_source
@@ -87,6 +88,7 @@ class Reading:
     loss_unit: str
 
 
+@checked()
 def read_runs(
     source: str | Path | Sequence[str | Path] | Source | pd.DataFrame,
     columns: Mapping[str, str],

@@ -101,7 +101,7 @@ def shape(evidence: Evidence) -> Iterator[Finding]:
             "shape",
             CARE if size > limits.SHAPE_SIZE else NOTE,
             f"the misfit bends with {several}{listed(names[-1:])}: {100 * share:.0f} % of it, "
-            f"{100 * size:.2g} % of the {evidence.sized}",
+            f"{units.percent(size)} of the {evidence.sized}",
             "fit another law (python -m isoloss cards law), or a narrower range with --keep",
         )
 

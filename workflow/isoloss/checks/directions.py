@@ -22,7 +22,7 @@ _SAME = 1e-6  # change of predictions, in parts of them, that counts as none
 _STEEPEST = 20.0  # power in a product of two parameters that is looked for
 _NONE = 1e-11  # as FLAT, of directions that have no effect but for rounding
 _POINTS = 8  # for every parameter, at which a law is looked at away from its runs
-SHOWN = 2  # sentences on what runs know that stand in a message; the table findings has all
+SHOWN = 2  # sentences on what runs know in a message; the table findings has all of them
 _MOST = 4  # parameters that move together which are named
 _NEAR = 1e-5  # of a power that is a whole number, or another parameter
 

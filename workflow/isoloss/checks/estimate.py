@@ -147,10 +147,11 @@ def held_out(evidence: Evidence) -> Iterator[Finding]:
     if np.isfinite(error) and error > max(
         limits.HELD_OUT * inside, summary["held_out_baseline_rmse"]
     ):
+        times = units.plain(error / inside, 2) if inside > 0 else "many"
         yield Finding(
             "held_out",
             CARE,
-            f"the error on the runs held out is {error / inside:.2g} times that of the others, and "
+            f"the error on the runs held out is {times} that of the others, and "
             "worse than guessing their neighbours' mean",
-            "do not extrapolate with it: fit another law, or drop runs that are alike to none",
+            "do not extrapolate with it: fit another law, or drop runs that are unlike the others",
         )

@@ -126,7 +126,7 @@ class Evidence:
 
     def percent(self, error: float) -> str:
         """An error or spread as a percentage of `sized`, to two digits."""
-        return f"{self.errors.percent(error):.2g} %"
+        return units.percent(self.errors.share(error))
 
     @property
     def describes(self) -> bool:

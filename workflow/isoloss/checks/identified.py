@@ -45,7 +45,8 @@ def cancellation(evidence: Evidence) -> Iterator[Finding]:
         "cancellation",
         CARE,
         f"{one} and {other} cancel: {there[first]:.3g} and {there[second]:.3g} at run "
-        f"{evidence.ids(np.array([worst]))}, all terms {ratio:.2g} times the {evidence.called}",
+        f"{evidence.ids(np.array([worst]))}, all terms {units.plain(ratio, 2)} times the "
+        f"{evidence.called}",
         SMALLER,
     )
 
@@ -162,7 +163,7 @@ def trades(evidence: Evidence) -> Iterator[Finding]:
             yield Finding(
                 "trade",
                 NOTE,
-                f"{a} and {b} trade: {a} {word} {b} is known to {100 * known:.2g} %, "
+                f"{a} and {b} trade: {a} {word} {b} is known to {units.percent(known)}, "
                 f"{_alone(a, values[a])}, {_alone(b, values[b])}",
                 APART,
             )

@@ -9,6 +9,7 @@ import pandas as pd
 
 from isoloss.checks import limits
 from isoloss.checks.evidence import CARE, NOTE, STOP, Evidence, Finding
+from isoloss.core import units
 from isoloss.core.joined import status_of
 
 
@@ -44,7 +45,7 @@ def diverged(evidence: Evidence) -> Iterator[Finding]:
         "diverged",
         CARE if share > limits.MANY_DIVERGED else NOTE,
         f"{count} of {count + len(evidence.loss)} runs have no {evidence.called}: {named}",
-        "runs that are left may be a selection of the better ones" if share > 0 else "",
+        "runs that are left may be a selection of the better ones",
     )
 
 
@@ -64,7 +65,7 @@ def doubtful(evidence: Evidence) -> Iterator[Finding]:
 
 
 def copies(evidence: Evidence) -> Iterator[Finding]:
-    """Rows that are there twice: they pass for more runs than there were."""
+    """Rows that appear twice, so that there seem to be more runs than there were."""
     names = [name for name in ("seed", *evidence.unused) if name in evidence.runs]
     rows = pd.DataFrame({**evidence.data, "of what is fitted": evidence.loss})
     for at, name in enumerate(names):
@@ -97,7 +98,7 @@ def misfit(evidence: Evidence) -> Iterator[Finding]:
         yield Finding(
             "noise",
             STOP if grave and not by_chance else CARE,
-            f"a run differs from the law by {100 * evidence.spread:.2g} % of its "
+            f"a run differs from the law by {units.percent(evidence.spread)} of its "
             f"{evidence.called}; seeds differ by {evidence.by_seeds}",
             "train more seeds of each size"
             if by_chance

@@ -76,9 +76,9 @@ def _of_column(evidence: Evidence, explained: Explained) -> Finding:
 
 
 def _ranked(evidence: Evidence) -> Finding | None:
-    """The column of many numbers with which the residuals rise or fall most, if it is no accident.
+    """The column of many numbers with which residuals rise or fall most, beyond chance.
 
-    By rank correlation; of points along runs there is none, since theirs follow one another.
+    By rank correlation; not of points along runs, whose residuals follow one another.
     """
     n, ranks = len(evidence.loss), pd.Series(evidence.clipped).rank()
     names = [c for c in evidence.unused if pd.api.types.is_numeric_dtype(evidence.runs[c])]
@@ -119,7 +119,7 @@ def _of_cells(evidence: Evidence, within: float) -> Finding:
 
 
 def _best_column(evidence: Evidence) -> Explained | None:
-    """The column that explains most of the misfit, if that is no accident."""
+    """The column that explains most of the misfit, beyond chance."""
     candidates = list(_candidates(evidence))
     tried = [_explained(evidence, name, codes) for name, codes in candidates]
     real = [

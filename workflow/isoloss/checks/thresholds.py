@@ -1,4 +1,4 @@
-"""Parameters that stand in comparisons alone: between two runs any value gives the same fit."""
+"""Parameters that appear in comparisons alone: between two runs any value gives the same fit."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Threshold:
 
 
 def thresholds(law: Law, theta: np.ndarray, data: Data) -> list[Threshold]:
-    """The parameters of a law that stand in comparisons alone, each by itself on a side.
+    """The parameters of a law that appear in comparisons alone, each by itself on a side.
 
     Args:
         law: the law.
@@ -82,7 +82,7 @@ def thresholds(law: Law, theta: np.ndarray, data: Data) -> list[Threshold]:
 
 
 def _of_name(tree: Node, name: str, given: dict) -> Threshold | None:
-    """A parameter's threshold, by all comparisons that it stands in; None where that is not so."""
+    """A parameter's threshold, by all comparisons that it is in; None where it has none."""
     sides = list(_others(tree, name))
     texts = {as_text(side) for side in sides}
     if not sides or any(name in names_of(side) for side in sides):

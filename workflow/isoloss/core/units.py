@@ -30,6 +30,36 @@ def power(value: float, digits: int = 3) -> str:
     return f"{mantissa}e{int(exponent)}"
 
 
+def plain(value: float, digits: int = 3) -> str:
+    """A number of some digits; powers of ten from 100000 up and below 0.0001.
+
+    >>> plain(0.0123), plain(1234.5), plain(99.99), plain(3.21e9), plain(4e-7)
+    ('0.0123', '1230', '100', '3.21e9', '4e-7')
+    """
+    rounded = float(f"{value:.{digits}g}")
+    if not math.isfinite(value) or rounded == 0 or 1e-4 <= abs(rounded) < 1e5:
+        return f"{rounded:g}"
+    return power(rounded, digits)
+
+
+def percent(share: float, digits: int = 2) -> str:
+    """A share as a percentage.
+
+    >>> percent(0.0123), percent(0.999), percent(7.12), percent(4e9)
+    ('1.2 %', '100 %', '710 %', '4e11 %')
+    """
+    return f"{plain(100 * share, digits)} %"
+
+
+def decimals(value: float, after: int = 4) -> str:
+    """A score with some digits after the point; powers of ten from 1000 up, such as a huge R2.
+
+    >>> decimals(0.99954), decimals(-12.0), decimals(-180_000_000.0)
+    ('0.9995', '-12.0000', '-1.8e8')
+    """
+    return f"{value:.{after}f}" if abs(value) < 1000 else power(value)
+
+
 def loss(value: float, unit: str, digits: int = 3) -> str:
     """A difference of losses with its unit, such as an RMSE.
 
@@ -37,7 +67,7 @@ def loss(value: float, unit: str, digits: int = 3) -> str:
     ('0.0123 nats', '0.0123')
     """
     word, per, _ = unit.partition("/")
-    return f"{value:.{digits}g} {word}" if per else f"{value:.{digits}g}"
+    return f"{plain(value, digits)} {word}" if per else plain(value, digits)
 
 
 def interval(low: float, high: float, form=lambda v: f"{v:.3g}") -> str:

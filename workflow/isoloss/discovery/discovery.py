@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
+from isoloss.core.arguments import checked
 from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.core.sources import Source
 from isoloss.discovery import report
@@ -158,6 +159,7 @@ class Discovery:
         return report.record(self)
 
 
+@checked()
 def discover(
     table: str | Path | Sequence[str | Path] | Source | pd.DataFrame,
     *,
@@ -195,7 +197,7 @@ def discover(
 
     Example:
         >>> import isoloss, numpy as np, pandas as pd
-        >>> N = np.geomspace(1e7, 1e9, 12)
+        >>> N = np.geomspace(1e7, 1e9, 9)
         >>> runs = pd.DataFrame({"N": N, "loss": 1.7 + 400 / N**0.34})
         >>> discovery = isoloss.discover(runs)
         >>> discovery.best.formula

@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from isoloss.core.arguments import checked
 from isoloss.expand.weights import Weights, merge_weights, row_copies, row_weight
 
 Row = dict[str, Any]
 
 
+@checked()
 def merge_weights_maps(maps: Sequence[Weights]) -> dict[str, dict[str, float]]:
     """Merge weight maps, the shallowest first; a later map wins for the same tag key and value.
 
@@ -26,6 +28,7 @@ def merge_weights_maps(maps: Sequence[Weights]) -> dict[str, dict[str, float]]:
     return merge_weights(maps)
 
 
+@checked()
 def resolve_row_weight(row_tags: Mapping[str, str], weights: Weights) -> float:
     """The product of the weights of a row's tags, in the order of the tags.
 
@@ -40,6 +43,7 @@ def resolve_row_weight(row_tags: Mapping[str, str], weights: Weights) -> float:
     return row_weight(row_tags.items(), weights)
 
 
+@checked()
 def expand_rows_by_weight(rows: Sequence[Row], weights: Weights, *, seed: int) -> list[Row]:
     """The rows, each repeated or dropped by its weight: copies adjacent, order kept.
 
@@ -75,6 +79,7 @@ def expand_rows_by_weight(rows: Sequence[Row], weights: Weights, *, seed: int) -
     return expanded
 
 
+@checked()
 def weight_distribution(rows: Sequence[Row]) -> dict[str, dict[str, int]]:
     """The number of rows by tag key and value, before any is repeated.
 

@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from isoloss.core.arguments import checked
 from isoloss.core.escape import columns, listed
 from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.core.seeds import generator
@@ -74,6 +75,7 @@ def _summed(part: pa.Table) -> pa.Table:
     return part.group_by("domain").aggregate([("n", "sum")]).rename_columns(["domain", "n"])
 
 
+@checked()
 def mixture_weights(natural: Shares, target: Shares, size: float = 1.0) -> dict[str, float]:
     """The weight of the rows of every domain by which a mixture is made.
 

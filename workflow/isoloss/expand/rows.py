@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 
 from isoloss.core import weight_maps
+from isoloss.core.arguments import checked
 from isoloss.core.problems import IsolossError, Problem
 from isoloss.expand.weights import Sizes, Weights, tag_weights, weighted_copies
 
@@ -17,6 +18,7 @@ Rows = Sequence[Mapping[str, Any]] | pd.DataFrame | pa.Table
 TAGS = pa.map_(pa.string(), pa.string())
 
 
+@checked()
 def expand_rows(rows: Rows, weights: Weights, seed: int) -> Rows:
     """The rows, each repeated or dropped by the weights of its tags.
 

@@ -9,9 +9,11 @@ import numpy as np
 import pandas as pd
 
 from isoloss.core import tables
+from isoloss.core.arguments import ArgumentError, checked
 from isoloss.core.filters import evaluate
 from isoloss.core.order import ordered
 from isoloss.core.problems import IsolossError, Problem
+from isoloss.fit.holdout import name_of, unseen
 from isoloss.fit.law import fit_law
 from isoloss.fit.scores import SCORES
 from isoloss.fitted import Fit
@@ -31,6 +33,7 @@ KEEP = {
 }
 
 
+@checked(fit_law)
 def compare_laws(
     runs: pd.DataFrame,
     laws: Sequence[str | Mapping[str, Any]] | Mapping[str, Mapping[str, Any]],
@@ -67,14 +70,25 @@ def compare_laws(
         0  chinchilla        5      1
         1        in C        3      1
     """
-    rows = []
+    rows, wholes = [], {}
     for name, own in _named(laws).items():
         chosen = {"interval": "none", **settings, **own}
         card = chosen.pop("law", None if "formula" in chosen else name)
         try:
-            rows += _compared(runs, name, card, holdout, chosen)
+            whole = fit_law(runs, card, holdout="none", **{**chosen, "interval": "none"})
+            wholes[name] = card, chosen, whole
+        except ArgumentError:  # a slip of the caller, not a law that cannot be fitted
+            raise
         except IsolossError as error:
             rows.append({"law": name, "status": str(error)})
+    rule = _of_all(holdout, [whole for *_, whole in wholes.values()])
+    for name, (card, chosen, whole) in wholes.items():
+        try:
+            scored = fit_law(runs, card, holdout=rule, **chosen)
+        except IsolossError as error:
+            rows.append({"law": name, "status": str(error)})
+        else:
+            rows += _compared(name, whole, scored)
     table = pd.DataFrame(rows)
     if "aicc" in table:
         best = table.groupby(["group", "response"])["aicc"].transform("min")
@@ -102,12 +116,19 @@ def _named(
     return dict(zip(names, each, strict=True))
 
 
-def _compared(
-    runs: pd.DataFrame, name: str, card: str | None, holdout, settings: Mapping[str, Any]
-) -> list[dict[str, Any]]:
+def _of_all(
+    holdout: str | Mapping[str, Any] | None, fits: Sequence[Fit]
+) -> str | Mapping[str, Any] | None:
+    """A rule whose folds are those of all laws: runs that differ in a variable of any are apart."""
+    apart = {name for fit in fits if not fit.law.proportions for name in fit.law.variables}
+    if unseen(holdout) or name_of(holdout) == "none" or not apart:
+        return holdout
+    rule = dict(holdout) if isinstance(holdout, Mapping) else {"rule": holdout}
+    return {**rule, "apart": sorted({*apart, *rule.get("apart", ())})}
+
+
+def _compared(name: str, whole: Fit, scored: Fit) -> list[dict[str, Any]]:
     """Rows of `compare_laws` for one law, a group and response each."""
-    scored = fit_law(runs, card, holdout=holdout, **settings)
-    whole = fit_law(runs, card, holdout="none", **{**settings, "interval": "none"})
     rows = []
     for row in whole.summary.itertuples():
         folds = scored.rows_of("scores", row.group, row.response)
@@ -127,6 +148,7 @@ def _compared(
     return rows
 
 
+@checked(fit_law)
 def sensitivity(
     runs: pd.DataFrame,
     law: str,

@@ -138,10 +138,23 @@ def check_constraints(
         for name in named
         if name not in terms
     ]
+    wrong += [
+        _crossed(name, least, most)
+        for name, (least, most) in bounds.items()
+        if None not in (least, most) and not least < most
+    ]
     followers = _followers(tied)
-    for name in followers:
-        if name in fixed or name in bounds or name in followers.values():
-            wrong.append(Problem(f"tied {name}", "named twice", "name the first of its group"))
+    for name, first in followers.items():
+        if name in fixed or name in bounds:
+            what = "fixed" if name in fixed else "bounds"
+            reason = f"its value is that of {first}, to which it is tied"
+            wrong.append(Problem(f"{what} {name}", reason, f"name {first} in its place"))
+        if name in followers.values() or name == first:
+            wrong.append(Problem(f"tied {name}", "named twice", "name it in one group only"))
+        if name in terms and first in terms and _logarithmic(law, first) != _logarithmic(law, name):
+            reason = f"one of {first} and {name} is above 0 by the law, and the other is not"
+            do = "tie parameters of one kind; in a formula write one name for both"
+            wrong.append(Problem(f"tied {name}", reason, do))
     for name in set(fixed) & set(bounds):
         wrong.append(Problem(f"bounds {name}", "it is fixed", "drop one of the two"))
     wrong += [
@@ -201,3 +214,14 @@ def _ends(least: float | None, most: float | None) -> str:
 def _followers(tied: Sequence[Sequence[str]]) -> dict[str, str]:
     """Terms that have the value of another: the first of their group."""
     return {name: group[0] for group in tied for name in group[1:]}
+
+
+def _logarithmic(law: Law, name: str) -> bool:
+    """Whether a term is searched by its logarithm."""
+    return law.terms[law.index(name)].log
+
+
+def _crossed(name: str, least: float, most: float) -> Problem:
+    """Bounds that leave one value, or none."""
+    do = f"fix it: fixed {name}" if least == most else "give the least value first"
+    return Problem(f"bounds {name}", f"found {least:g} to {most:g}", do)

@@ -4,7 +4,7 @@
 # covered less often (parameters, or a prediction), and how often it was, over laws and noises.
 SIMULATED = (
     ("bootstrap", 0.01, 24, 0, "error at 3 N", 0.9387),
-    ("bootstrap", 0.01, 60, 0, "error at 3 N", 0.9287),
+    ("bootstrap", 0.01, 60, 0, "error at 3 N", 0.9313),
     ("bootstrap", 0.01, 240, 0, "error at 3 N", 0.9387),
     ("residual", 0.01, 24, 0, "parameters", 0.8933),
     ("residual", 0.01, 60, 0, "parameters", 0.9050),

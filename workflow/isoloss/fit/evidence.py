@@ -57,7 +57,7 @@ def conditioning(
         law: the law.
         theta: the optimum, (p,).
         data: variables of the runs fitted, each (n,).
-        held: terms that are no question (fixed, tied to another), in the order of theta.
+        held: whether each term is not estimated (fixed, or tied to another), in the order of theta.
     """
     gradient = directions.relative(law, theta, data)
     if not np.isfinite(gradient).all():  # no answer, or one beyond floating point
@@ -68,16 +68,13 @@ def conditioning(
     slopes, terms = gradient[:, asked], [t for t, a in zip(law.terms, asked, strict=True) if a]
     if not terms:
         return Conditioning(1.0, "", [], thresholds=compared)
-    size = np.linalg.norm(slopes, axis=0)
-    scaled = slopes / np.where(size > 0, size, 1.0)
-    _, values, rows = np.linalg.svd(scaled, full_matrices=len(scaled) < len(terms))
-    values = np.concatenate([values, np.zeros(len(terms) - len(values))])
+    size, values, rows = _singular(slopes)
     loose = np.abs(rows[values < directions.FLAT]).max(axis=0, initial=0.0) > 0.1
     loose |= directions.unseen(law, theta, gradient)[asked]
     free = [term.name for term, is_loose in zip(terms, loose, strict=True) if is_loose]
     number = float(values[0] / values[-1]) if values[-1] > 0 else float("inf")
     direction = np.zeros(len(theta))
-    direction[asked] = rows[-1] / np.where(size > 0, size, 1.0)
+    direction[asked] = rows[-1] / size
     loosest = directions.loosest(law, theta, direction, gradient)
     if not free:
         return Conditioning(number, loosest, [], thresholds=compared)
@@ -85,6 +82,19 @@ def conditioning(
     known = directions.combinations(law, theta, data, where)
     in_the_form = directions.in_the_form(law, theta, data, where)
     return Conditioning(number, loosest, free, tuple(known), in_the_form, compared)
+
+
+def _singular(slopes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Singular values of slopes (n, q) whose columns have length 1, one for every column.
+
+    Returns:
+        The columns' lengths, 1 in the place of 0, (q,); the values, largest first, (q,); and the
+        combinations of columns that they belong to, in rows, (q, q).
+    """
+    size = np.linalg.norm(slopes, axis=0)
+    size = np.where(size > 0, size, 1.0)
+    _, values, rows = np.linalg.svd(slopes / size, full_matrices=len(slopes) < slopes.shape[1])
+    return size, np.concatenate([values, np.zeros(slopes.shape[1] - len(values))]), rows
 
 
 def verdict(
@@ -103,18 +113,15 @@ def verdict(
         free: terms that the runs do not determine.
         params: rows of `params`.
         summary: the row of `summary` as far as it is known.
-        intervals: what is to be said of the intervals (`doubts`).
+        intervals: doubts of the intervals, in words (`doubts`).
         known: what the runs know of the free terms together, in words.
-        notes: what is good to know, and no doubt.
+        notes: remarks that are not doubts.
+
+    Returns:
+        The status (tables.yaml, summary.status), and remarks joined by semicolons.
     """
-    remarks = []
+    remarks = _of_search(converged, params, summary)
     bounded = list(params.loc[params["at_bound"], "term"])
-    if params["estimate"].isna().any():
-        remarks.append("the runs give no estimate")
-    elif not converged:
-        remarks.append(f"the gradient does not vanish ({summary['gradient_norm']:.2g})")
-    elif summary["n_starts"] and summary["n_agree"] < 2:
-        remarks.append("only one start ends here; another may be lower: give more starts")
     status = "not_converged" if remarks else "at_bound" if bounded else "converged"
     if free and not bounded:
         status = "undetermined"
@@ -124,6 +131,26 @@ def verdict(
     if bounded:
         names = directions.some(bounded, _NAMES)
         remarks.append(f"at a bound, so not identified by these runs: {names}")
+    remarks += [*_of_replicates(params, summary, bounded), *intervals]
+    if not remarks and summary["n_starts"]:
+        remarks.append(f"{summary['n_agree']} of {summary['n_starts']} starts agree")
+    return status, "; ".join([*remarks, *notes])
+
+
+def _of_search(converged: bool, params: pd.DataFrame, summary: dict) -> list[str]:
+    """Why an estimate may not be the optimum, in words."""
+    if params["estimate"].isna().any():
+        return ["the runs give no estimate"]
+    if not converged:
+        return [f"the gradient does not vanish ({summary['gradient_norm']:.2g})"]
+    if summary["n_starts"] and summary["n_agree"] < 2:
+        return ["only one start ends here; another may be lower: give more starts"]
+    return []
+
+
+def _of_replicates(params: pd.DataFrame, summary: dict, bounded: list[str]) -> list[str]:
+    """Replicates that were lost, and intervals that they leave wide, in words."""
+    remarks = []
     lost = summary["n_replicates"] - summary["n_replicates_converged"]
     if lost:
         remarks.append(f"{lost} of {summary['n_replicates']} replicates did not converge")
@@ -134,10 +161,7 @@ def verdict(
         spans = "span" if len(loose) > 1 else "spans"
         reason = f"the {many} {directions.some(loose, _NAMES)} {spans} more than a factor of {WIDE}"
         remarks.append(f"not identified by these runs: {reason}")
-    remarks += intervals
-    if not remarks and summary["n_starts"]:
-        remarks.append(f"{summary['n_agree']} of {summary['n_starts']} starts agree")
-    return status, "; ".join([*remarks, *notes])
+    return remarks
 
 
 def covering(
@@ -153,8 +177,12 @@ def covering(
         clusters: drawn together, where the fit was told of any.
 
     Returns:
-        Runs of the design, the target, and how often 95 % intervals held it; None if there is no
-        such simulation.
+        Runs of the design, the target, and how often 95 % intervals held it; None if such intervals
+        were not simulated.
+
+    Example:
+        >>> covering("residual", Objective("huber_log", 1e-3), 30, None)
+        (24, 'loss at 10 C', 0.918)
     """
     near = {
         "huber_log": np.log(objective.delta),
@@ -176,7 +204,14 @@ def covering(
 
 
 def doubts(interval: str, objective: Objective, runs: int, clusters: int | None) -> list[str]:
-    """Where intervals are not to be believed, by simulation."""
+    """Why intervals are not to be believed, by simulations: a sentence each.
+
+    Args: as of `covering`.
+
+    Example:
+        >>> doubts("bootstrap", Objective("huber_log", 1e-3), 9, None)
+        ['intervals from 9 runs: fewer than in any design whose coverage was tested (24)']
+    """
     if interval == "none":
         return []
     if clusters == 1:

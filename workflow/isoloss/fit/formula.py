@@ -69,11 +69,14 @@ def chosen_law(
     if formula is not None and law not in (None, CARD):
         reason = f"the law {law!r} and a formula are given"
         raise IsolossError(Problem("formula", reason, "leave one of the two out"))
-    if formula is not None and options:
+    if formula is not None and options and isinstance(options, Mapping):
         reason = f"found options {', '.join(options)}"
         raise IsolossError(Problem("options", reason, "a formula has none: leave them out"))
     if formula is None and law != CARD:
         return law, options, RESPONSE if response is None else response
+    if options is not None and not isinstance(options, Mapping):
+        do = "needs names and values, such as {'formula': ...}"
+        raise IsolossError(Problem("options", f"found {options!r:.60}", do))
     given = {"formula": formula} if formula is not None else dict(options or {})
     place = "formula" if formula is not None else f"options of {CARD}.formula"
     if not isinstance(given.get("formula"), str):

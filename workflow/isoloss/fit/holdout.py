@@ -21,9 +21,9 @@ from isoloss.fitted.names import UNSEEN
 _OPTIONS = {
     "largest_compute": ("least",),
     "largest": ("variable", "least"),
-    "roll_out": ("by", "stages"),
-    "leave_one_out": ("by",),
-    "random": ("by", "fraction", "repeats"),
+    "roll_out": ("by", "stages", "apart"),
+    "leave_one_out": ("by", "apart"),
+    "random": ("by", "fraction", "repeats", "apart"),
 }
 # least and greatest value of options that are integers, as in config.schema.yaml
 LIMITS = {"least": (1, 1_000_000), "stages": (2, 1000), "repeats": (1, 1000)}
@@ -47,18 +47,44 @@ class Fold:
     of_fit: bool = False
 
 
-def _check_numbers(name: str, options: Mapping[str, Any]) -> None:
+def rule_problems(rule: str | Mapping[str, Any] | None) -> list[Problem]:
+    """What is wrong with a rule and its options, whatever the runs are.
+
+    >>> rule_problems({"rule": "random", "repeats": 0})[0].remedy
+    'needs an integer, 1 to 1000'
+    """
+    try:
+        name, options = name_of(rule), _options_of(rule)
+    except IsolossError as error:
+        return error.problems
+    known, needed = _OPTIONS.get(name, ()), {}
     for key, (low, high) in LIMITS.items():
         value = options.get(key, low)
         whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
         if not (whole and low <= value <= high):
-            reason = f"found {value!r:.60}"
-            do = f"needs an integer, {low} to {high}"
-            raise IsolossError(Problem(f"holdout {name}, {key}", reason, do))
+            needed[key] = f"needs an integer, {low} to {high}"
     share = options.get("fraction", 0.5)
     if not (isinstance(share, numbers.Real) and 0 < share < 1):
-        do = "needs a number between 0 and 1"
-        raise IsolossError(Problem(f"holdout {name}, fraction", f"found {share!r:.60}", do))
+        needed["fraction"] = "needs a number between 0 and 1"
+    for key in ("by", "variable"):
+        if not isinstance(options.get(key, ""), str):
+            needed[key] = "needs the name of a column"
+    if not all(isinstance(one, str) for one in _listed(options.get("apart", ()))):
+        needed["apart"] = "needs a list of columns"
+    if name == "largest" and "variable" not in options:
+        needed["variable"] = "name one: {rule: largest, variable: N}, or largest:N"
+    unknown = [key for key in options if key not in known]
+    wrong = [Problem(f"holdout {name}", f"unknown {key!r}", nearest(key, known)) for key in unknown]
+    return wrong + [
+        Problem(f"holdout {name}, {key}", f"found {options.get(key)!r:.60}", do)
+        for key, do in needed.items()
+        if key in known
+    ]
+
+
+def _listed(value: Any) -> Sequence[Any]:
+    """A list as it is; anything else as a list of one value that is not a name."""
+    return value if isinstance(value, list | tuple) else [None]
 
 
 def held_out(
@@ -68,10 +94,10 @@ def held_out(
 
     Args: as of `folds`.
     """
-    if _named(rule) not in UNSEEN or not len(runs):
+    if name_of(rule) not in UNSEEN or not len(runs):
         return np.zeros(len(runs), dtype=bool)
     last = last_runs(runs, rule, _options_of(rule).get("least", 1))
-    if _named(rule) == "largest_compute":
+    if name_of(rule) == "largest_compute":
         return last
     same = copies(runs, [*variables, _options_of(rule)["variable"]])
     return np.isin(same, same[last])
@@ -90,17 +116,21 @@ def last_runs(
     Raises:
         IsolossError: there is no such column, or no run has a value.
     """
-    if _named(rule) != "largest":
+    if name_of(rule) != "largest":
         return last_budgets(runs, least)
-    return _last(_ranks(runs, _options_of(rule).get("variable")), least)
+    if wrong := rule_problems(rule):
+        raise IsolossError(*wrong)
+    return _last(_ranks(runs, _options_of(rule)["variable"]), least)
 
 
-def _ranks(runs: pd.DataFrame, name: Any) -> np.ndarray:
+def _letter(column: str) -> str:
+    """The letter of a column that has one, by which users call it; else its name."""
+    return next((letter for letter, one in LETTERS.items() if one == column), column)
+
+
+def _ranks(runs: pd.DataFrame, name: str) -> np.ndarray:
     """Number of the value of a variable, by size from 0, of every run, (n,)."""
     place = "holdout largest, variable"
-    if not isinstance(name, str):
-        do = "name one: {rule: largest, variable: N}, or largest:N"
-        raise IsolossError(Problem(place, f"found {name!r:.60}", do))
     column = LETTERS.get(name, name)
     if column not in runs:
         raise IsolossError(Problem(place, f"no column {name!r}", nearest(name, tuple(runs))))
@@ -119,8 +149,10 @@ def folds(
     seed: int,
     variables: Sequence[str] = (),
 ) -> list[Fold]:
-    """The folds of a rule; a run and its copies are always on one side.
+    """The folds of a rule; a run and its copies, which differ in their seed, are on one side.
 
+    Of runs alike in all settings and variables those are copies, too, that differ in a column which
+    neither is, such as experts of a table for Chinchilla's law; but not where folds are `by` it.
     So are the points of a run, but for `roll_out`: a point that comes later in `by` than all that
     are fitted says nothing of them.
 
@@ -134,29 +166,50 @@ def folds(
             written `largest:experts`);
             `roll_out`, the runs in order of `by` (default n_flops) in `stages` (default 5),
             each stage predicted from those before it;
-            `leave_one_out`, each value of the column `by` (default: budgets) from the others;
+            `leave_one_out`, each value of the letter or column `by` (default: budgets) from the
+            others;
             `random`, a share (`fraction`, default 0.2) of the values of the column `by` (default:
-            of the settings), `repeats` times (default 20).
+            of the settings), `repeats` times (default 20);
+            of the last three also `apart`, columns that tell runs apart, as `variables` do.
         seed: of random folds.
         variables: columns that tell runs apart beside the settings of a sweep: those of the law.
 
     Raises:
         IsolossError: there is no such rule, option or column.
     """
-    name, options = _named(rule), _options_of(rule)
-    known = _OPTIONS.get(name, ())
-    for key in set(options) - set(known):
-        raise IsolossError(Problem(f"holdout {name}", f"unknown {key!r}", nearest(key, known)))
-    _check_numbers(name, options)
+    name, options = name_of(rule), _options_of(rule)
+    if wrong := rule_problems(rule):
+        raise IsolossError(*wrong)
     if name == "none" or not len(runs):
         return []
     if name in UNSEEN:
         out = held_out(runs, rule, variables)
-        shown = name if name == "largest_compute" else f"{name} {options['variable']}"
+        shown = name if name == "largest_compute" else f"{name} {_letter(options['variable'])}"
         return [Fold(shown, out, ~out, of_fit=True)]
+    if (by := options.get("by")) is not None and by not in runs:
+        options["by"] = LETTERS.get(by, by)
+    lacking = [one for one in options.get("apart", ()) if LETTERS.get(one, one) not in runs]
+    if lacking:
+        do = nearest(lacking[0], tuple(runs))
+        raise IsolossError(Problem(f"holdout {name}, apart", f"no column {lacking[0]!r}", do))
+    apart = [*variables, *options.get("apart", ()), *_setting_by(runs, options.get("by"))]
+    same = copies(runs, apart)
     if name == "random":
-        return _random(runs, options, seed, copies(runs, variables))
-    return _by_column(runs, name, options, copies(runs, variables))
+        return _random(runs, options, seed, same)
+    return _by_column(runs, name, options, same)
+
+
+def _setting_by(runs: pd.DataFrame, by: str | None) -> list[str]:
+    """The column that folds are made by, where it is a setting: runs that differ in it are others.
+
+    Not a setting is a seed, a name (a column with a value of its own for every run), and a column
+    that differs along the points of a run, which are always on one side.
+    """
+    if by is None or by not in runs or by == "seed" or tables.role("runs", by) != "setting":
+        return []
+    own_value = runs[by].nunique() == len(runs)
+    along = OF_RUN in runs and (runs.groupby(OF_RUN)[by].nunique(dropna=False) > 1).any()
+    return [] if own_value or along else [by]
 
 
 def _random(
@@ -263,7 +316,7 @@ def unseen(rule: str | Mapping[str, Any] | None) -> bool:
     >>> unseen("largest:experts"), unseen({"rule": "random"}), unseen(None)
     (True, False, False)
     """
-    return _named(rule) in UNSEEN
+    return name_of(rule) in UNSEEN
 
 
 def _options_of(rule: str | Mapping[str, Any] | None) -> dict[str, Any]:
@@ -273,7 +326,12 @@ def _options_of(rule: str | Mapping[str, Any] | None) -> dict[str, Any]:
     return {"variable": variable} if variable and name == "largest" else {}
 
 
-def _named(rule: str | Mapping[str, Any] | None) -> str:
+def name_of(rule: str | Mapping[str, Any] | None) -> str:
+    """The name of a rule, one of RULES; an error for another.
+
+    >>> name_of("largest:experts"), name_of({"rule": "random"}), name_of(None)
+    ('largest', 'random', 'none')
+    """
     name = "none" if rule is None else rule if isinstance(rule, str) else rule.get("rule")
     if isinstance(rule, str) and _options_of(rule):
         name = "largest"

@@ -11,6 +11,7 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from isoloss.core import registry, tables
+from isoloss.core.arguments import checked
 from isoloss.core.problems import IsolossError
 from isoloss.core.units import NATS
 from isoloss.fit.formula import chosen_law
@@ -19,6 +20,7 @@ from isoloss.fit.outcome import tables_of
 from isoloss.fit.prepare import FittedRuns, divided, selected
 from isoloss.fit.replicate import Draw, clusters_of, drawn
 from isoloss.fit.settings import Progress, Settings, settings_of
+from isoloss.fit.shapes import check_starts
 from isoloss.fit.shared import SharedOptimum, alone_problems, shared_problems
 from isoloss.fit.solution import Replicates, Solution, join_replicates
 from isoloss.fit.solve import replicates_of
@@ -32,6 +34,7 @@ AT_A_TIME, SEARCHED = 1 << 20, 1 << 22
 
 # matrices are small: threads of the linear algebra would only wait for each other
 @threadpool_limits.wrap(limits=1)
+@checked()
 def fit_law(
     runs: pd.DataFrame,
     law: str | None = None,
@@ -183,11 +186,12 @@ def _fit(runs: pd.DataFrame, settings: Settings) -> Fit:
     division = divided(runs, settings, mixture)
     settings = division.settings
     pieces: dict[str, list[pd.DataFrame]] = {}
+    first = division.runs[0]
+    check_starts(settings.starts, len(first.law.terms))
+    # made before anything is fitted, so that a column that is not there costs no time
+    divisions = folds(first.usable, settings.holdout, settings.seed, first.law.variables)
     if settings.progress is not None:
-        first = division.runs[0]
-        divisions = folds(first.usable, settings.holdout, settings.seed, first.law.variables)
-        of_one = len(divisions)
-        settings.progress.expect(len(division.runs) * (1 + of_one))
+        settings.progress.expect(len(division.runs) * (1 + len(divisions)))
     for solved in _solved(division.runs, settings):
         for name, table in tables_of(*solved, settings).items():
             pieces.setdefault(name, []).append(table)

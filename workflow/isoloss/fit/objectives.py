@@ -116,7 +116,7 @@ class Objective:
 
     @property
     def logarithmic(self) -> bool:
-        """Whether it compares logarithms, so that the unit of the loss is nothing to it."""
+        """Whether it compares logarithms, so that it does not depend on the unit of the loss."""
         return self.name in LOGARITHMIC
 
     @property

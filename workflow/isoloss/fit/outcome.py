@@ -48,17 +48,20 @@ class Predictions:
         predicted: by the law.
         band: interval of the law, low and high.
         run_band: of a new run, noise and all.
+        additive: whether errors are differences whatever the sign is (`Law.additive`).
     """
 
     observed: np.ndarray
     predicted: np.ndarray
     band: Interval
     run_band: Interval
+    additive: bool
 
     def scores(self, which: np.ndarray) -> dict[str, float]:
         """Scores of some of the runs, with the shares that the intervals hold."""
         bands = (tuple(side[which] for side in interval) for interval in (self.band, self.run_band))
-        return scores(self.observed[which], self.predicted[which], *bands)
+        observed, predicted = self.observed[which], self.predicted[which]
+        return scores(observed, predicted, *bands, additive=self.additive)
 
 
 def tables_of(
@@ -154,6 +157,7 @@ def _predictions(
         law.within(law.given(best.state).loss(best.theta, everything)),
         band(law, best, kept, everything, settings.level),
         _run_band(runs, solution, kept, everything, settings),
+        law.additive,
     )
 
 
@@ -393,7 +397,7 @@ def _folds(
         if fold.of_fit:
             errors = predictions.scores(fold.out)
         else:
-            errors = scores(predictions.observed[fold.out], there)
+            errors = scores(predictions.observed[fold.out], there, additive=runs.law.additive)
         rows.append({"fold": fold.name, **size, **errors})
         unseen.append(np.full(len(fold.out), np.nan))
         unseen[-1][fold.out] = there
@@ -427,7 +431,7 @@ def _predicted_unseen(
     for i, fold in enumerate(divisions):
         if i in fitted:
             there, best = {name: of[fold.out] for name, of in everything.items()}, fitted[i]
-            unseen.append(law.given(best.state).loss(best.theta, there))
+            unseen.append(law.within(law.given(best.state).loss(best.theta, there)))
         elif fold.of_fit:
             unseen.append(predictions.predicted[fold.out])
         else:

@@ -12,7 +12,8 @@ import numpy as np
 from isoloss.core import registry
 from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.core.schema import complete_options
-from isoloss.fit import resample
+from isoloss.fit import resample, shapes
+from isoloss.fit.holdout import rule_problems
 from isoloss.fit.objectives import Objective, objective_of
 from isoloss.fit.solution import Solution
 from isoloss.fit.solve import Constraints, solve_all
@@ -30,7 +31,7 @@ LARGEST = 1e30  # value of a parameter that is fixed or bounded
 
 
 class Progress(Protocol):
-    """What is told how far a fit is, such as `isoloss.core.progress.Steps`."""
+    """An object that counts the steps of a fit, such as `isoloss.core.progress.Steps`."""
 
     def expect(self, count: int) -> None:
         """There are so many more steps."""
@@ -46,10 +47,20 @@ class Settings:
     Attributes:
         card: the law card.
         options: of the card, every one.
+        objective: what is minimised.
+        constraints: parameters that are fixed, tied or bounded, in the user's units.
+        shared: parameters that all groups have in common.
+        starts: in the law's coordinates, (s, p); None for those of the law.
+        holdout: rule, as of `holdout.folds`.
+        interval: one of resample.INTERVALS.
         cluster: column by which runs are drawn together; None where they are drawn one by one.
+        bootstrap: replicates; 0 without.
+        level: of the intervals, such as 0.95.
+        profiles: whether the objective along every parameter is kept.
+        seed: of replicates and random folds.
         loss_unit: of what is fitted.
         response: column of the runs that is fitted; a mixture law is fitted to losses by domain.
-        progress: is told of fits and folds; None where nobody looks.
+        progress: counts fits and folds; None where nobody looks.
     """
 
     card: str
@@ -81,7 +92,7 @@ class Settings:
 
     @property
     def place(self) -> str:
-        """What problems are said of."""
+        """The place of a problem: the law."""
         return f"law {self.card}"
 
     def chosen(self, law: Law, values: Sequence[np.ndarray]) -> Settings:
@@ -130,36 +141,43 @@ def settings_of(
     Raises:
         IsolossError: a name is not known, or a number is out of its range; all problems at once.
     """
+    held = {"fixed": fixed, "tied": tied, "bounds": bounds}
+    if wrong := shapes.problems({"options": options, **held, **asked}):
+        raise IsolossError(*wrong)
     chosen = {**registry.defaults("law", card), **(options or {})}
-    known = registry.options("law", card)
-    place = f"options of {card}"
+    known, place = registry.options("law", card), f"options of {card}"
     wrong = complete_options(chosen, known, place, fill=False) if options else []
-    delta, interval = asked.pop("delta"), asked["interval"]
+    wrong += _value_problems(card, fixed or {}, bounds or {}, asked)
+    delta, level = asked.pop("delta"), asked.pop("ci_level")
     try:
         asked["objective"] = objective_of(asked["objective"], delta)
     except IsolossError as error:
         wrong += error.problems
+    if wrong:
+        raise IsolossError(*wrong)
+    if asked["interval"] == "none":
+        asked["bootstrap"] = 0
+    asked["profiles"] = asked["profiles"] or asked["interval"] == "profile"
+    constraints = Constraints(fixed or {}, tied, bounds or {})
+    return Settings(card=card, options=chosen, constraints=constraints, level=level, **asked)
+
+
+def _value_problems(
+    card: str, fixed: Mapping[str, Any], bounds: Mapping[str, Any], asked: Mapping[str, Any]
+) -> list[Problem]:
+    """Numbers out of their range, names that are not known, and choices that do not go together."""
+    wrong, interval, cluster = [], asked["interval"], asked.get("cluster")
     if interval not in resample.INTERVALS:
         near = nearest(interval, resample.INTERVALS)
         wrong.append(Problem("interval", f"unknown {interval!r}", near))
-    level = asked.pop("ci_level")
-    given = {"bootstrap": asked["bootstrap"], "seed": asked["seed"]}
-    given |= {"ci_level": level, "delta": delta}
-    wrong += [one for name, value in given.items() for one in _out_of_range(name, value)]
-    wrong += _too_large(fixed or {}, bounds or {})
+    wrong += [one for name in LIMITS for one in _out_of_range(name, asked[name])]
+    wrong += _too_large(fixed, bounds)
     wrong += response_problems(card, asked.get("response", RESPONSE))
-    if wrong:
-        raise IsolossError(*wrong)
-    asked["bootstrap"] = 0 if interval == "none" else asked["bootstrap"]
-    asked["profiles"] = asked["profiles"] or interval == "profile"
-    constraints = Constraints(fixed or {}, tied, bounds or {})
-    settings = Settings(card=card, options=chosen, constraints=constraints, level=level, **asked)
-    if settings.cluster and interval in ("residual", "parametric"):
-        alike = f"runs alike in {settings.cluster} share noise; {interval} draws one by one"
-        raise IsolossError(
-            Problem(f"{settings.place}, interval", alike, "use bootstrap or profile")
-        )
-    return settings
+    wrong += rule_problems(asked.get("holdout"))
+    if cluster and interval in ("residual", "parametric"):
+        alike = f"runs alike in {cluster} share noise; {interval} draws one by one"
+        wrong.append(Problem(f"law {card}, interval", alike, "use bootstrap or profile"))
+    return wrong
 
 
 def response_problems(card: str, response: str, place: str = "response") -> list[Problem]:

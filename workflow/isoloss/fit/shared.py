@@ -13,11 +13,11 @@ from isoloss.core.problems import Problem, nearest
 from isoloss.fit import profile
 from isoloss.fit.coordinates import Scale, free_coordinates, scale_of
 from isoloss.fit.descent import Affine, alone
+from isoloss.fit.holdout import name_of, unseen
 from isoloss.fit.objectives import Objective
 from isoloss.fit.optimize import optimise
 from isoloss.fit.solution import Replicates
 from isoloss.fit.solve import Constraints, Minimum, grid_of, problem_of
-from isoloss.fitted.names import UNSEEN
 from isoloss.laws._law import Data, Estimate, Law, LawOnRuns, Sums
 
 SHOWN = 4  # groups that a problem names, at most
@@ -45,8 +45,7 @@ def shared_problems(
     ]
     if law.recipe:
         wrong.append(Problem(place, "the law has a recipe of its own", "leave it out"))
-    rule = holdout.get("rule") if isinstance(holdout, Mapping) else holdout
-    if profiles or rule not in (None, "none", *UNSEEN):
+    if profiles or not (unseen(holdout) or name_of(holdout) == "none"):
         do = "use interval bootstrap, and the hold-out largest_compute"
         wrong.append(Problem(place, "neither profiles nor folds are made of it", do))
     return wrong

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from isoloss.core.arguments import checked
 from isoloss.core.problems import IsolossError, Problem
 from isoloss.fitted import chained
 from isoloss.fitted.decisions import FitDecisions, points_of
@@ -293,6 +294,7 @@ def _differ(one: pd.Series, other: pd.Series) -> bool:
     return not np.allclose(one[known], other[known], rtol=1e-9, atol=0.0)
 
 
+@checked()
 def chain(
     loss_fit: FitDecisions,
     then: FitDecisions,

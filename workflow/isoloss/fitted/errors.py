@@ -50,9 +50,9 @@ class Errors:
         with np.errstate(all="ignore"):
             return np.log(values) if self.size is None else values / self.size
 
-    def percent(self, error: float) -> float:
-        """An error in per cent of a value, or of the size of the values."""
-        return float(100 * (np.expm1(error) if self.size is None else error))
+    def share(self, error: float) -> float:
+        """An error as a share of a value, or of the size of the values."""
+        return float(np.expm1(error) if self.size is None else error)
 
 
 def errors_of(

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from isoloss.core import escape, registry, tables, units
+from isoloss.core.arguments import checked
 from isoloss.core.problems import IsolossError, Problem
 from isoloss.fitted import FALLBACK, Fit, paper_tables
 from isoloss.fitted.facts import record
@@ -87,6 +88,7 @@ def _column(name, point):
 '''
 
 
+@checked()
 def export_fit(fit: Fit, folder: str | Path, context: Context | None = None) -> list[Path]:
     """Write law.py, explain.md, params.tex and paper.md into a folder; their paths.
 
@@ -265,12 +267,14 @@ def _block(fit: Fit, optima: Sequence[Optimum]) -> str:
     parts = [f"{shown(verdict(facts))}\n"]
     for one in facts.fits:
         parts.append(f"\n## {shown(one.group)}, {shown(one.response)}\n")
-        held = f"; RMSE held out {one.held_out_rmse:.4g}" if np.isfinite(one.held_out_rmse) else ""
+        unseen = one.held_out_rmse
+        held = f"; RMSE held out {units.plain(unseen, 4)}" if np.isfinite(unseen) else ""
         starts = f", {one.agreement}" if one.agreement else ""
         status = shown(one.status if one.converged else one.loud_status)
         parts.append(
             f"\n{one.n_runs} runs, {one.n_dropped} left out; {shown(one.objective)};"
-            f" {status}{starts}; R2 {one.r2:.4f}, RMSE {one.rmse:.4g}{held}.\n"
+            f" {status}{starts}; R2 {units.decimals(one.r2)},"
+            f" RMSE {units.plain(one.rmse, 4)}{held}.\n"
         )
         rows = one.parameters
         columns = [

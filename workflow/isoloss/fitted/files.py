@@ -9,12 +9,14 @@ import numpy as np
 import pandas as pd
 
 from isoloss.core import tables
+from isoloss.core.arguments import checked
 from isoloss.fitted.facts import NOT_JUDGED, WITH_CARE
 from isoloss.fitted.names import TABLES
 from isoloss.fitted.result import Fit
 from isoloss.laws._make import made_law
 
 
+@checked()
 def load_fit(folder: str | Path) -> Fit:
     """Read a fit that `Fit.save` wrote.
 

@@ -191,9 +191,9 @@ def fits(facts: Record) -> list[Column]:
     unseen = [[fold.rmse for fold in one.folds if math.isfinite(fold.rmse)] for one in facts.fits]
     columns = [
         Column("runs", NUMBER, [str(one.n_runs) for one in facts.fits]),
-        Column("R2", NUMBER, [_known(one.r2, "{:.4f}") for one in facts.fits]),
-        Column("RMSE", NUMBER, [_known(one.rmse, "{:.3g}") for one in facts.fits]),
-        Column("RMSE held out", NUMBER, [f"{np.mean(e):.3g}" if e else "" for e in unseen]),
+        Column("R2", NUMBER, [_known(one.r2, units.decimals) for one in facts.fits]),
+        Column("RMSE", NUMBER, [_known(one.rmse, units.plain) for one in facts.fits]),
+        Column("RMSE held out", NUMBER, [units.plain(np.mean(e)) if e else "" for e in unseen]),
         Column("verdict", TEXT, [one.loud_verdict for one in facts.fits]),
     ]
     group = Column("group", TEXT, [one.group for one in facts.fits])
@@ -202,8 +202,8 @@ def fits(facts: Record) -> list[Column]:
     return [*whose, *filled(columns)]
 
 
-def _known(value: float, form: str) -> str:
-    return form.format(value) if math.isfinite(value) else ""
+def _known(value: float, form: Callable[[float], str]) -> str:
+    return form(value) if math.isfinite(value) else ""
 
 
 def _gain(one: Gain) -> str:
@@ -221,7 +221,7 @@ def gains(gains: Sequence[Gain]) -> list[Column]:
             Column("over", TEXT, [one.baseline for one in gains]),
             Column("C (FLOP)", NUMBER, [units.power(one.flops) for one in gains]),
             Column("times the largest run", NUMBER, [times(one.beyond) for one in gains]),
-            Column("loss of both", NUMBER, [_known(one.loss, "{:.4g}") for one in gains]),
+            Column("loss of both", NUMBER, [_known(one.loss, "{:.4g}".format) for one in gains]),
             Column("gain", NUMBER if known else TEXT, [_gain(one) for one in gains]),
             Column(
                 "interval",
@@ -255,10 +255,14 @@ def published(comparisons: Sequence[Comparison]) -> list[Column]:
         "" if one.n_outside is None else f"{one.n_outside} of {one.n_runs}" for one in comparisons
     ]
     columns = [
-        Column("RMSE", NUMBER, [_known(one.rmse, "{:.3g}") for one in comparisons]),
-        Column("shift", NUMBER, [_known(one.shift, "{:+.3g}") for one in comparisons]),
-        Column("RMSE shifted", NUMBER, [_known(one.rmse_shifted, "{:.3g}") for one in comparisons]),
-        Column("RMSE fitted here", NUMBER, [_known(one.rmse_fit, "{:.3g}") for one in comparisons]),
+        Column("RMSE", NUMBER, [_known(one.rmse, units.plain) for one in comparisons]),
+        Column("shift", NUMBER, [_known(one.shift, "{:+.3g}".format) for one in comparisons]),
+        Column(
+            "RMSE shifted", NUMBER, [_known(one.rmse_shifted, units.plain) for one in comparisons]
+        ),
+        Column(
+            "RMSE fitted here", NUMBER, [_known(one.rmse_fit, units.plain) for one in comparisons]
+        ),
         Column("runs outside its range", TEXT, outside),
         Column("not compared", TEXT, [one.reason for one in comparisons]),
     ]

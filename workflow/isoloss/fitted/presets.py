@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from isoloss.core import registry, tables, units
+from isoloss.core.arguments import checked, methods_checked
 from isoloss.core.filters import LETTERS
 from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.core.tables import WHOLE
@@ -25,6 +26,7 @@ SEPARATOR = ":"
 NO_INTERVAL = "no interval: the source gives no covariance of the parameters"
 
 
+@methods_checked
 class Preset(FitDecisions):
     """A published law, as its source gives it: a law with values of its parameters, no replicates.
 
@@ -88,6 +90,7 @@ def names() -> list[str]:
     ]
 
 
+@checked()
 def preset(name: str) -> Preset:
     """A published law by its name, such as "chinchilla:epoch".
 
@@ -192,6 +195,7 @@ class Comparison:
     allocations: tuple[Allocation, ...]
 
 
+@checked()
 def compare_presets(
     fit: Fit, presets: Sequence[str], C: Sequence[float] = (), largest: float | None = None
 ) -> list[Comparison]:

@@ -93,9 +93,9 @@ def _of_one(one: OneFit) -> tuple[Sequence[str], list[Sequence[str]], list[str]]
         intervals = f"intervals: {one.method}"
     whose = "" if one.group == WHOLE else f"group {name(one.group)}; "
     notes.append(f"{whose}{runs_used(one)}; {intervals}")
-    scores = f"R2 {one.r2:.4f}, RMSE {units.loss(one.rmse, one.loss_unit)}"
+    scores = f"R2 {units.decimals(one.r2)}, RMSE {units.loss(one.rmse, one.loss_unit)}"
     if math.isfinite(one.held_out_rmse):
-        scores += f", held out {one.held_out_rmse:.3g}"
+        scores += f", held out {units.plain(one.held_out_rmse)}"
     notes.append(scores)
     message = short(visible(one.message), MESSAGE) if one.message else ""
     notes.append("; ".join(filter(None, [_status(one), message])))
@@ -110,8 +110,8 @@ def _of_many(facts: Record) -> tuple[Sequence[str], list[Sequence[str]], list[st
             name(one.group),
             name(one.response),
             str(one.n_runs),
-            f"{one.r2:.4f}",
-            f"{one.rmse:.3g}",
+            units.decimals(one.r2),
+            units.plain(one.rmse),
             one.loud_verdict,
             _status(one),
         )

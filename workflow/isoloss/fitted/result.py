@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from isoloss.core import tables
+from isoloss.core.arguments import methods_checked
 from isoloss.fitted import report
 from isoloss.fitted.decisions import FitDecisions
 from isoloss.fitted.names import TABLES
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+@methods_checked
 class Fit(FitDecisions):
     """A law fitted to runs: what `fit_law` returns and `load_fit` reads.
 

@@ -258,7 +258,8 @@ class Frontier(Estimator):
             remedy = "add budgets whose best size lies inside their sizes"
             doubts.append(Doubt(words, remedy, True))
         if kept.bend > BENT:
-            words = f"the least losses bend: L_0 C^-g misses them by {100 * kept.bend:.2g} %, and"
+            error = units.percent(kept.bend)
+            words = f"the least losses bend: L_0 C^-g misses them by {error}, and"
             words += " more beyond the runs (the best N and D do not depend on it)"
             remedy = "take losses from a law that has an offset: --law chinchilla"
             doubts.append(Doubt(words, remedy, True))

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from isoloss.core import tables
 from isoloss.core.addresses import Address
+from isoloss.core.arguments import checked
 from isoloss.core.escape import listed, visible
 from isoloss.core.paths import real
 from isoloss.core.problems import Problem, TableError
@@ -44,6 +45,7 @@ class Runs:
     notes: tuple[str, ...]
 
 
+@checked()
 def read_log(path: str | Path, limits: Limits | None = None) -> Log:
     r"""The log of one run.
 
@@ -86,6 +88,7 @@ def read_log(path: str | Path, limits: Limits | None = None) -> Log:
     return replace(log, notes=(*log.notes, *(f"not read: {problem}" for problem in unread)))
 
 
+@checked()
 def import_runs(
     logs: str | Path, out: str | Path | None = None, limits: Limits | None = None
 ) -> Runs:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from isoloss.core.arguments import checked
 from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.core.seeds import generator
 from isoloss.observables import _paths
@@ -81,6 +82,7 @@ FLOOR = 1e-9  # added to q in H_SIE
 WIDEST = 10**9  # in a layer so wide all edges of a unit could be absent
 
 
+@checked()
 def structural_entropies(weights: Sequence[np.ndarray]) -> pd.DataFrame:
     """Compute the structural entropies of every hidden unit of a network of linear layers.
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from isoloss.core import extras
+from isoloss.core.arguments import checked
 from isoloss.core.escape import listed
 from isoloss.core.problems import IsolossError, Problem
 
@@ -32,6 +33,7 @@ def xarray() -> ModuleType:
         raise extras.lacks("xarray") from error
 
 
+@checked()
 def compute_llc(samples: xr.DataTree, *, strict: bool = False) -> xr.Dataset:
     """Compute the LLC from sampled losses: n_beta times their mean above the initial loss.
 

@@ -19,6 +19,7 @@ from isoloss.aggregate.proportions import MixtureColumns, mixture_columns
 from isoloss.aggregate.table import COLUMNS, WORDS, Reading, Rules, named, read_table
 from isoloss.checks.run import with_held_out
 from isoloss.core import registry, tables
+from isoloss.core.arguments import checked
 from isoloss.core.budgets import budget_numbers
 from isoloss.core.filters import LETTERS
 from isoloss.core.order import ordered
@@ -128,6 +129,7 @@ class QuickFit:
         return paper(self.fit, self.context)
 
 
+@checked(fit_law)
 def law_of_table(
     source: str | Path | Sequence[str | Path] | Source,
     law: str | None = None,

@@ -351,7 +351,8 @@ def _evidence(fit: Record) -> str:
                 if math.isfinite(gap)
                 else "no other optimum met"
             )
-        parts.append(f"RMSE {one.rmse:.3g} on {one.n_runs} runs, R2 {one.r2:.4f}")
+        score = units.decimals(one.r2)
+        parts.append(f"RMSE {units.plain(one.rmse)} on {one.n_runs} runs, R2 {score}")
         if one.n_starts:
             least = f", least known: {visible(one.loosest)}" if one.loosest else ""
             parts.append(f"condition {one.condition:.3g}{least}")
@@ -378,7 +379,7 @@ def _evidence_of_many(fit: Record) -> str:
         parts.append(f"objective {searched[0].objective}; {agree}")
         parts.append(f"gradient at most {steep.gradient_norm:.1e} {_whose(steep)}")
     far = max(fit.fits, key=lambda one: one.rmse)
-    parts.append(f"RMSE at most {far.rmse:.3g} {_whose(far)}, {_least_r2(fit)}")
+    parts.append(f"RMSE at most {units.plain(far.rmse)} {_whose(far)}, {_least_r2(fit)}")
     if searched:
         loose = max(searched, key=lambda one: one.condition)
         least = f", least known there: {visible(loose.loosest)}" if loose.loosest else ""
@@ -390,7 +391,7 @@ def _least_r2(fit: Record) -> str:
     """The lowest R2 of many fits; those without one are left out."""
     known = [one for one in fit.fits if math.isfinite(one.r2)]
     worst = min(known, key=lambda one: one.r2, default=None)
-    return "no R2" if worst is None else f"R2 at least {worst.r2:.4f} {_whose(worst)}"
+    return "no R2" if worst is None else f"R2 at least {units.decimals(worst.r2)} {_whose(worst)}"
 
 
 def _whose(one: OneFit) -> str:
@@ -410,7 +411,8 @@ def _errors_of_many(held: Record) -> str:
     return (
         f"held out of {len(held.fits)} groups (all of them: --json): the runs of "
         f"{visible(fold.which)}, predicted from the others\n"
-        f"  RMSE {middle:.3g} in the middle, at most {worst.held_out_rmse:.3g} {_whose(worst)}, "
+        f"  RMSE {units.plain(middle)} in the middle, at most {units.plain(worst.held_out_rmse)} "
+        f"{_whose(worst)}, "
         f"better than the mean of the {before} before in {better}{hold}\n"
     )
 
@@ -424,18 +426,21 @@ def _errors(held: Record) -> str:
         of = "" if one.group == WHOLE else f" [{_name(one.group)}]"
         fold = one.folds[0]
         runs = "run" if one.n_held_out == 1 else f"{one.n_held_out} runs"
+        guess = units.plain(one.held_out_baseline_rmse)
         lines.append(
             f"held out{of}: the {runs} of {visible(fold.which)}, predicted from the other "
-            f"{one.n_runs}: RMSE {one.held_out_rmse:.3g} "
-            f"(guessing the mean of the {fold.before} before: {one.held_out_baseline_rmse:.3g})"
+            f"{one.n_runs}: RMSE {units.plain(one.held_out_rmse)} "
+            f"(guessing the mean of the {fold.before} before: {guess})"
             f"{_share(fold.mape, one)}{_inside(fold)}"
         )
     return "\n".join(lines) + "\n"
 
 
 def _share(error: float, one: OneFit) -> str:
-    """A mean relative error in words; nothing where values of both signs have none."""
-    return "" if math.isnan(error) else f", error {100 * error:.2g} % of the {_name(one.quantity)}"
+    """A mean relative error in words; nothing where errors are differences, which RMSE says."""
+    if math.isnan(error):
+        return ""
+    return f", error {units.percent(error)} of the {_name(one.quantity)}"
 
 
 def _inside(fold: FoldScore) -> str:
@@ -464,8 +469,8 @@ def _folds(facts: Record) -> str:
         others = "the runs before it" if rule == "roll_out" else "the others"
         lines.append(
             f"held out{of} ({rule}): {len(scored)} folds{few}, each predicted from {others}: "
-            f"RMSE {one.fold_rmse:.3g}{_share(errors / n_runs, one)}; "
-            f"worst {visible(worst.name)}: RMSE {worst.rmse:.3g}"
+            f"RMSE {units.plain(one.fold_rmse)}{_share(errors / n_runs, one)}; "
+            f"worst {visible(worst.name)}: RMSE {units.plain(worst.rmse)}"
         )
     return "\n".join(lines) + "\n"
 
@@ -629,14 +634,14 @@ def _response(one: OneFit) -> tuple[str, ...]:
         columns=["r2", "rmse", "spearman"],
         dtype=float,
     )
-    median = folds.median()
+    median, rmse = folds.median(), units.plain(folds["rmse"].mean())
     return (
         "  " + _name(one.response.removeprefix("loss_")),
         str(one.n_runs),
-        f"{one.r2:.4f}",
-        f"{one.rmse:.3g}",
+        units.decimals(one.r2),
+        units.plain(one.rmse),
         *(
-            (f"{median['r2']:.4f}", f"{folds['rmse'].mean():.3g}", f"{median['spearman']:.3f}")
+            (units.decimals(median["r2"]), rmse, f"{median['spearman']:.3f}")
             if one.folds
             else ("-", "-", "-")
         ),

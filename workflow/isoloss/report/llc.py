@@ -58,7 +58,7 @@ def _values(rows: pd.DataFrame) -> str:
         return "every chain of every run failed, so there is nothing to report"
     least, most = (units.count(end(rows["llc_mean"])) for end in (min, max))
     relative = (rows["llc_se"] / rows["llc_mean"].abs()).median()
-    error = f" (median standard error {100 * relative:.2g} %)" if pd.notna(relative) else ""
+    error = f" (median standard error {units.percent(relative)})" if pd.notna(relative) else ""
     negative = int((rows["llc_mean"] < 0).sum())
     below = f", {negative} negative" if negative else ""
     ends = f"LLC {least} to {most}".replace("-", "−")

@@ -226,7 +226,7 @@ def _law_of_many(name: str, fit: Record, group: str) -> str:
     return (
         f"- **{markdown(name)}**{_group(group)}, {_verdicts(fits)}; {_formula(fit)}: "
         f"{len(fits)} losses, "
-        f"R2 {scores['r2'].min():.3f} to {scores['r2'].max():.3f}, "
+        f"R2 {units.decimals(scores['r2'].min(), 3)} to {units.decimals(scores['r2'].max(), 3)}, "
         f"median RMSE {units.loss(scores['rmse'].median(), unit)} on "
         f"{max(one.n_runs for one in fits)} runs; "
         f"{states or 'converged'}"
@@ -264,12 +264,12 @@ def _held_out(fits: Mapping[str, Record], of: str) -> list[str]:
     for name, fit in fits.items():
         for one in [one for one in fit.fits if one.n_held_out > 0]:
             whose = _in_brackets(one.group)
-            errors.append(f"{markdown(name)}{whose} {one.held_out_rmse:.3g}")
+            errors.append(f"{markdown(name)}{whose} {units.plain(one.held_out_rmse)}")
             runs = "1 run" if one.n_held_out == 1 else f"{one.n_held_out} runs"
             fold = next((fold for fold in one.folds if fold.of_fit), None)
             if fold is not None and fold.rule != UNSEEN[0]:
                 which = markdown(fold.which)
-            baselines[f"{runs}{whose}"] = f"{one.held_out_baseline_rmse:.3g}{whose}"
+            baselines[f"{runs}{whose}"] = f"{units.plain(one.held_out_baseline_rmse)}{whose}"
     if not errors:
         return []
     last = "budget" if which == "the largest budget" else "value"
@@ -297,7 +297,7 @@ def _folds(fits: Mapping[str, Record], of: str) -> list[str]:
             many = rows["response"].nunique()
             losses = f" of {many} losses" if many > 1 else ""
             count = rows["fold"].nunique()
-            error = f"{rows['rmse'].mean():.3g}{losses} in {count} folds"
+            error = f"{units.plain(rows['rmse'].mean())}{losses} in {count} folds"
             errors.setdefault(rule, []).append(f"{markdown(name)}{_in_brackets(group)} {error}")
     return [
         f"- **Held out** ({markdown(rule.replace('_', ' '))}), mean RMSE{of}: {', '.join(text)}"
@@ -344,7 +344,7 @@ def _allocations(name: str, fit: Fit, budgets: Sequence[float], runs: pd.DataFra
                     ("N", best.n_params, units.count),
                     ("D", best.n_samples, units.count),
                     ("D/N", best.tokens_per_parameter, units.count),
-                    ("loss", best.loss, "{:.3f}".format),
+                    ("loss", best.loss, lambda v: units.decimals(v, 3)),
                 )
             )
             beyond = best.times_largest

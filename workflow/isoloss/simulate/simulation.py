@@ -13,6 +13,7 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from isoloss.core import tables
+from isoloss.core.arguments import checked
 from isoloss.core.escape import terminal
 from isoloss.core.problems import IsolossError, Problem
 from isoloss.core.processes import in_processes
@@ -118,6 +119,7 @@ class Experiment:
         return rows
 
 
+@checked()
 def simulate_studies(
     truth: Mapping[str, Any] | str,
     plan: Mapping[str, Any] | pd.DataFrame | PlanDraw,

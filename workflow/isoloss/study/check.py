@@ -32,7 +32,7 @@ from isoloss.core.problems import IsolossError, Problem, StudyError, TableError,
 from isoloss.core.sources import Sources
 from isoloss.core.tables import WHOLE
 from isoloss.fit.coordinates import free_coordinates, scale_of
-from isoloss.fit.holdout import held_out
+from isoloss.fit.holdout import folds, held_out, name_of, rule_problems
 from isoloss.fit.mixture import domains_of, responses_of
 from isoloss.fit.prepare import check_values
 from isoloss.fit.settings import response_problems
@@ -974,6 +974,7 @@ def _rows_problems(
         )
         return [Problem(f"{place}.points", f"found {fit['points']}; {whose}", "leave it out")]
     wrong = _response_kind_problems(fit, f"{place}.response")
+    wrong += [one.within(place, ".") for one in rule_problems(fit["holdout"])]
     if wrong:
         return wrong
     together = fit["points"] != "runs" or fit.get("cluster")
@@ -1064,6 +1065,10 @@ def _fit_problems(
         if unmeasured:
             return []  # which runs it selects is known when they are measured
         runs = runs[selected]
+    if wrong := _holdout_problems(fit, runs, measured or set(), place):
+        mixture = registry.of_mixtures(fit["card"])
+        law = None if mixture else made_law(fit["card"], fit["options"])
+        return wrong + ([] if law is None else _constraint_problems(fit, law, place))
     if wrong := _shared_problems(fit, runs, measured, place):
         return wrong
     if fit["points"] != "runs":
@@ -1075,6 +1080,26 @@ def _fit_problems(
     if wrong := _response_value_problems(fit, runs, place):
         return wrong
     return _run_count_problems(fit, made_law(fit["card"], fit["options"]), runs, place)
+
+
+def _holdout_problems(
+    fit: Mapping[str, Any], runs: pd.DataFrame, measured: set[str], place: str
+) -> list[Problem]:
+    """Problems of the runs that a fit holds out; see `_fit_problems`."""
+    usable = runs[(runs["status"] == "done") & (runs["fit_weight"] > 0)]
+    asked = fit["holdout"] if isinstance(fit["holdout"], dict) else {}
+    by = asked.get("by")
+    by = by if by in usable else filters.LETTERS.get(by, by)
+    if measured.intersection(map(str, asked.values())) or fit["points"] != "runs":
+        return []  # values are known when the runs are trained
+    if by and name_of(fit["holdout"]) != "random" and usable[by].nunique() == 1:
+        do = "name a column with several values"
+        return [Problem(f"{place}.holdout.by", f"{by!r} has one value in all runs", do)]
+    try:
+        folds(usable, fit["holdout"], 0)
+    except IsolossError as error:
+        return [one.within(place, ".") for one in error.problems]
+    return []
 
 
 def _shared_problems(
@@ -1125,7 +1150,9 @@ def _column_problems(fit: Mapping[str, Any], runs: pd.DataFrame, place: str) -> 
     return [
         Problem(f"{place}.{key}", f"no column {column!r}", nearest(column, tuple(runs)))
         for key, column in named.items()
-        if column is not None and column not in runs
+        if column is not None
+        and column not in runs
+        and not (key == "holdout.by" and filters.LETTERS.get(column) in runs)
     ]
 
 

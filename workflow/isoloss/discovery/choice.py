@@ -19,6 +19,7 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from isoloss.core import escape
+from isoloss.core.arguments import checked
 from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.core.seeds import generator
 from isoloss.core.sources import Source
@@ -370,6 +371,7 @@ def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
     return known | {name: int(known[name]) for name in ("parameters", "loose") if name in known}
 
 
+@checked()
 def choose_law(
     table: str | Path | Sequence[str | Path] | Source | pd.DataFrame,
     formulas: Sequence[str],

@@ -22,6 +22,7 @@ from isoloss.formulas import (
     as_latex,
     as_python,
     domains,
+    latex_name,
     named,
     names_of,
     operation,
@@ -200,10 +201,10 @@ class _OfFormula(Law):
 
     @property
     def latex(self) -> str:
-        """The formula as LaTeX; a subscript of several letters has braces."""
+        """The formula as LaTeX; names of several letters are upright."""
         if self.asked.latex:
             return self.asked.latex
-        symbols = {t.name: re.sub(r"_(\w{2,})", r"_{\1}", t.symbol) for t in self.terms}
+        symbols = {t.name: latex_name(t.symbol) for t in self.terms if t.symbol.isidentifier()}
         left = as_latex(named(self.asked.formula.response or "L"), symbols)
         return f"{left} = {as_latex(self.asked.formula.tree, symbols)}"
 

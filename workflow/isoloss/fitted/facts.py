@@ -288,6 +288,8 @@ class Record:
         if len(self.fits) == 1 or worst.sound:
             return worst.judgement
         count = sum(one.verdict == worst.verdict for one in self.fits)
+        if all(one.judgement == worst.judgement for one in self.fits):
+            return f"{worst.loud_verdict} (all {count} fits): {worst.reasons}"
         whose = " ".join(
             [worst.group] * (len(self.groups) > 1) + [worst.response] * (len(self.responses) > 1)
         )

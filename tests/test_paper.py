@@ -68,7 +68,7 @@ def test_a_table_of_two_optimisers_becomes_the_paragraph_of_a_paper(two):
         "Of 40 rows of the table 2 were excluded: 1 diverged (loss is empty) and 1 dropped (not:",
         r"the Huber loss [@huber1964robust] ($\delta = 0.001$) of the difference",
         "Intervals of 95 % are percentiles of 60 refits to runs drawn with replacement",
-        "Fitted without the 5 runs of most compute of each group, the law predicts them with an RMSE of",
+        "Fitted without the 5 runs of most compute of each group, the law predicts them with an",
         "The compute-equivalent gain of muon over adamw (the compute of adamw over that with which",
         "at $10^{20}$ FLOP (10 times the largest run, an extrapolation",
         f"The published law {PRESET} [@besiroglu2024chinchilla] predicts the same runs",

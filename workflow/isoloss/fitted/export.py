@@ -293,7 +293,7 @@ def _block(fit: Fit, optima: Sequence[Optimum]) -> str:
         parts += ["\n", Markdown().table(filled(columns))]
         if one.has_intervals:
             refits = f", {one.n_replicates_converged} refits" if one.n_replicates else ""
-            parts.append(f"\nIntervals, here and below: {shown(one.method)}{refits}.\n")
+            parts.append(f"\nIntervals: {shown(one.method)}{refits}.\n")
         if one.quantity == RESPONSE and (grows := growth(fit, one.group)) is not None:
             parts.append(f"\nThe best N and D of a budget: {shown(grows.text)}.\n")
     parts += [f"\n{sentence}\n" for sentence in sentences_of(optima, Markdown())]

@@ -26,7 +26,7 @@ from isoloss.fitted.facts import (
 )
 from isoloss.fitted.growth import growth
 from isoloss.fitted.markup import Markdown, latex_symbol
-from isoloss.fitted.names import FALLBACK, FORMULA, RESPONSE
+from isoloss.fitted.names import ERROR, FALLBACK, FORMULA, RESPONSE
 from isoloss.fitted.optima import Optimum, sentences_of
 from isoloss.fitted.result import Fit
 
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 _FEW = 4  # groups that are told one by one
 _REASONS = 6  # why runs were excluded, that are told one by one
-ERROR = "error"  # the unit of an error rate, which is a share
 _NAME = re.compile(r"[A-Za-z]|\\[a-z]+(\{[^{}]*\})?")  # of one symbol in LaTeX
 
 

@@ -415,12 +415,13 @@ class Inputs:
     def named(self, symbol: str, unit: str = "1") -> str:
         """A parameter of a law as a label: its symbol, and its unit if it has one.
 
-        It is to be drawn as a FORMULA. A domain whose name is more than letters, figures and a few
-        signs is no index, but written out.
+        It is to be drawn as a FORMULA, names of several letters upright. A domain whose name is
+        more than letters, figures and a few signs is no index, but written out.
         """
         letter, _, index = symbol.partition("_")
         if re.fullmatch(r"[\w.+ *-]{0,20}", index, re.ASCII) and letter.isalpha():
-            text = f"${letter}" + (rf"_{{\mathrm{{{plain(index)}}}}}$" if index else "$")
+            base = letter if len(letter) == 1 else rf"\mathrm{{{letter}}}"
+            text = f"${base}" + (rf"_{{\mathrm{{{plain(index)}}}}}$" if index else "$")
         else:
             text = literal(symbol, 14).replace("$", r"\$")
         for name, own in ((NATS, self.unit), ("token", self.token)):

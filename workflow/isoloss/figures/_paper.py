@@ -20,7 +20,7 @@ from isoloss.figures import _figure
 
 LEAST, MOST = 7.0, 9.0  # points of text
 LINES, MARKS = 0.75, 0.5  # widths of lines and areas of markers, of those on a screen
-APART = 2.0  # points between the numbers at two ticks
+APART = 4.0  # points between the numbers at two ticks: two spaces of the smallest text
 LOWEST = 0.85  # inches of the height of a panel, at least
 SPARE = 0.05  # inches above and below a panel that may stay empty
 ROUNDS = 8  # of places found, and of ticks and labels fitted to them

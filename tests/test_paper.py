@@ -17,7 +17,7 @@ import isoloss
 from isoloss.fit import fit_law
 from isoloss.fitted import bibliography, rounding
 from isoloss.fitted.export import export_fit
-from isoloss.fitted.facts import record
+from isoloss.fitted.facts import Doubt, record
 from isoloss.fitted.growth import growth
 from isoloss.fitted.markup import Markdown
 from isoloss.fitted.paper import context_of, paper, verdict
@@ -247,9 +247,9 @@ def test_a_typed_law_is_told_by_its_own_names_and_ranges(make_runs):
 
 
 def test_groups_of_one_doubt_are_told_once(two):
-    facts = record(two.fit)
+    facts, few = record(two.fit), Doubt("few", "care", "few runs", "add runs")
     alike = [
-        replace(one, verdict="with care", reasons="few runs", group=f"g{i}")
+        replace(one, verdict="with care", reasons="few runs", group=f"g{i}", doubts=(few,))
         for i, one in enumerate(facts.fits * 3)
     ]
     many = replace(facts, fits=tuple(alike), groups=tuple(one.group for one in alike))
@@ -257,9 +257,13 @@ def test_groups_of_one_doubt_are_told_once(two):
     told = paragraph(two.fit, many, Context(), Markdown())
     assert "ask for care (all 6 fits: few runs)." in told
     assert "RMSE of" not in told.partition("The checks")[2]
+    bend = Doubt("shape", "care", "the misfit bends", "fit another law")
+    other = replace(alike[0], doubts=(few, bend))
+    told = paragraph(two.fit, replace(many, fits=(other, *alike[1:])), Context(), Markdown())
+    assert "ask for care (all 6 fits: few runs; g0: the misfit bends)." in told
     mixed = replace(many, fits=(replace(alike[0], verdict="sound", reasons=""), *alike[1:]))
     assert verdict(mixed) == (
-        "Verdict: g1, loss and g2, loss and 3 more: with care: few runs; 1 other fit is sound"
+        "Verdict: 5 fits, such as g1, loss and g2, loss: with care: few runs; 1 other fit is sound"
     )
 
 

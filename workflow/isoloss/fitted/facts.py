@@ -188,6 +188,11 @@ class OneFit:
         return self.verdict == SOUND
 
     @property
+    def grave(self) -> tuple[str, ...]:
+        """What the checks found that made the verdict; empty where their table is not read."""
+        return tuple(one.found for one in self.doubts if one.grade != "note")
+
+    @property
     def loud_verdict(self) -> str:
         """The verdict, in capitals where the numbers are not to be used."""
         return self.verdict.upper() if self.verdict == DO_NOT_USE else self.verdict

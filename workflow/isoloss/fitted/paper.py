@@ -107,9 +107,9 @@ def verdict(fit: Facts) -> str:
 
 
 def _named(fits: Sequence[OneFit]) -> str:
-    """Group and response of some fits; of many only how many they are beside the first."""
+    """Group and response of some fits; of many how many they are, and the first."""
     first = " and ".join(f"{one.group}, {one.response}" for one in fits[:_NAMED])
-    return first + (f" and {len(fits) - _NAMED} more" if len(fits) > _NAMED else "")
+    return f"{len(fits)} fits, such as {first}" if len(fits) > _NAMED else first
 
 
 def _head(facts: Facts) -> str:

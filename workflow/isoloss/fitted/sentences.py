@@ -464,13 +464,15 @@ def _doubts(facts: Record, markup: Markdown) -> str:
         return ""
     by_reason: dict[str, list[OneFit]] = {}
     for one in ones:
-        by_reason.setdefault(one.reasons, []).append(one)
+        for reason in one.grave or (one.reasons,):
+            by_reason.setdefault(reason, []).append(one)
+    most_first = sorted(by_reason.items(), key=lambda reason: -len(reason[1]))
     told = [
-        _whose_all(alike, facts, markup) + markup.text(reasons)
-        for reasons, alike in list(by_reason.items())[:_FEW]
+        _whose_all(alike, facts, markup) + markup.text(reason)
+        for reason, alike in most_first[:_FEW]
     ]
-    rest = sum(len(alike) for alike in list(by_reason.values())[_FEW:])
-    more = f"; and {rest} more fits" if rest else ""
+    rest = len(most_first) - len(told)
+    more = f"; and {rest} more reasons" if rest > 1 else "; and 1 more reason" * rest
     cite = markup.cite(["isoloss"])
     return f"The checks by isoloss{cite} ask for care ({'; '.join(told)}{more})."
 
@@ -534,6 +536,8 @@ def _gains(context: Context, markup: Markdown) -> list[str]:
     for one in context.gains:
         if math.isfinite(one.gain.estimate):
             by_group.setdefault(one.group, []).append(one)
+    if len(by_group) > _FEW:
+        return [_many_gains(by_group, markup)]
     sentences = []
     for number, (group, ones) in enumerate(by_group.items()):
         over = markup.text(ones[0].baseline)
@@ -543,6 +547,25 @@ def _gains(context: Context, markup: Markdown) -> list[str]:
             what = f" (the compute of {over} over that with which {name} reaches the same loss)"
         sentences.append(f"The compute-equivalent gain of {name} over {over}{what} is {told}.")
     return sentences
+
+
+def _many_gains(by_group: Mapping[str, Sequence[Gain]], markup: Markdown) -> str:
+    """The range of the gains of many groups over the baseline, a part for each budget."""
+    by_budget: dict[float, list[float]] = {}
+    for ones in by_group.values():
+        for one in ones:
+            by_budget.setdefault(one.flops, []).append(one.gain.estimate)
+    told = [
+        f"{markup.power(f'{min(gains):.3g}')} to {markup.power(f'{max(gains):.3g}')}"
+        f" at {markup.power(units.power(flops))} FLOP"
+        for flops, gains in by_budget.items()
+    ]
+    over = markup.text(next(iter(by_group.values()))[0].baseline)
+    return (
+        f"The compute-equivalent gains of {len(by_group)} groups over {over} (the compute of {over}"
+        f" over that with which a group reaches the same loss) are {_listed(told)}; the table of"
+        " gains has each with its interval, and how far it is extrapolated."
+    )
 
 
 def _gain(one: Gain, markup: Markdown) -> str:

@@ -556,8 +556,8 @@ def _many_gains(by_group: Mapping[str, Sequence[Gain]], markup: Markdown) -> str
         for one in ones:
             by_budget.setdefault(one.flops, []).append(one.gain.estimate)
     told = [
-        f"{markup.power(f'{min(gains):.3g}')} to {markup.power(f'{max(gains):.3g}')}"
-        f" at {markup.power(units.power(flops))} FLOP"
+        " to ".join(markup.power(paper_tables.times(end)) for end in _ends(gains))
+        + f" at {markup.power(units.power(flops))} FLOP"
         for flops, gains in by_budget.items()
     ]
     over = markup.text(next(iter(by_group.values()))[0].baseline)
@@ -569,7 +569,7 @@ def _many_gains(by_group: Mapping[str, Sequence[Gain]], markup: Markdown) -> str
 
 
 def _gain(one: Gain, markup: Markdown) -> str:
-    gain = markup.text(paper_tables.quantity(one.gain, "{:.3g}".format))
+    gain = markup.text(paper_tables.quantity(one.gain, paper_tables.times))
     where = f"at {markup.power(units.power(one.flops))} FLOP"
     equal = ", which does not tell them apart" if one.gain.low <= 1 <= one.gain.high else ""
     return f"{gain} {where} ({_beyond(one.beyond, markup)}{equal})"

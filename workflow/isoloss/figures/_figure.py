@@ -526,13 +526,25 @@ def head(figure, title: str, handles) -> int:
     """A title over all panels, and a legend below it, as wide as the figure; the legend's rows."""
     title = wrapped(title, figure.get_figwidth())
     wide = [0.6 + 0.078 * len(handle.get_label()) for handle in handles]  # inches
-    one_row = sum(wide) < figure.get_figwidth()
-    columns = len(handles) if one_row else max(1, int(figure.get_figwidth() / max(wide)))
+    columns = legend_columns(wide, figure.get_figwidth())
     figure.legend(
         handles=handles, title=title, loc="outside upper left", alignment="left", ncols=columns,
         title_fontsize=STYLE["axes.titlesize"], columnspacing=1.4, borderaxespad=0.1,
     )  # fmt: skip
     return -(-len(handles) // columns)
+
+
+def legend_columns(wide: Sequence[float], room: float) -> int:
+    """The most columns of a legend whose entries, filled in column by column, have room.
+
+    >>> legend_columns([1.0, 1.0, 1.0, 3.0], 5.0), legend_columns([1.0, 1.0], 5.0)
+    (3, 2)
+    """
+    for columns in range(len(wide), 1, -1):
+        parts = np.array_split(np.array(wide), columns)
+        if sum(part.max() for part in parts) <= room:
+            return columns
+    return 1
 
 
 def wrapped(title: str, inches: float) -> str:

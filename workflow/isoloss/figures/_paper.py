@@ -150,7 +150,7 @@ def _put_above(owner, legend, inches: float, grows: bool) -> None:
     size = LEAST / 72  # inches of a letter's height
     labels = [_folded(text, room - 2.5 * size) for text in old]
     parsed = [text.get_parse_math() for text in old]
-    columns = _columns([_inches(text) + 3.0 * size for text in old], room)
+    columns = _figure.legend_columns([_inches(text) + 3.0 * size for text in old], room)
     legend.remove()
     if on_figure:
         place = {"loc": "outside upper left"}
@@ -171,15 +171,6 @@ def _put_above(owner, legend, inches: float, grows: bool) -> None:
 def _inches(text, side: str = "width") -> float:
     """Width or height of a text on the page."""
     return getattr(text.get_window_extent(), side) / text.get_figure().dpi
-
-
-def _columns(wide: list[float], room: float) -> int:
-    """The most columns of a legend whose entries, filled in column by column, have room."""
-    for columns in range(len(wide), 1, -1):
-        parts = np.array_split(np.array(wide), columns)
-        if sum(part.max() for part in parts) <= room:
-            return columns
-    return 1
 
 
 def _folded(text, room: float, side: str = "width") -> str:

@@ -12,7 +12,8 @@ from isoloss.formulas import latex_name
 TEXT, NUMBER, SYMBOL, MATH = "text", "number", "symbol", "math"  # kinds of columns
 _POWER = re.compile(r"([\d.]+)e(-?\d+)")
 _GREEK = "".join(escape.GREEK)
-_NAME = re.compile(rf"[A-Za-z{_GREEK}][A-Za-z0-9_{_GREEK}]*")  # that a formula may have
+_PART = rf"(?:[A-Za-z0-9]+|[{_GREEK}])"  # of a name: a word, a number or a Greek letter
+_NAME = re.compile(rf"(?!\d){_PART}(?:_{_PART})*")  # that is set as those of formulas are
 
 
 @dataclass(frozen=True)

@@ -505,25 +505,6 @@ def _decisions(context: Context, markup: Markdown) -> list[str]:
     ]
 
 
-def _growth(fit: Fit, context: Context, markup: Markdown) -> str:
-    """By which powers of the budget the best N and D grow; nothing of many groups."""
-    grows = {group: growth(fit, group) for group in list(context.allocations)[: _FEW + 1]}
-    known = {group: one for group, one in grows.items() if one is not None}
-    if not known or len(context.allocations) > _FEW:
-        return ""
-    several = len(context.allocations) > 1
-    told = [
-        markup.text(paper_tables.quantity(one.n, "{:.3f}".format))
-        + (f" for {markup.text(group)}" if several else "")
-        for group, one in known.items()
-    ]
-    best_n, best_d = markup.math("N \\propto C^{a}"), markup.math("D \\propto C^{1 - a}")
-    return (
-        f"At the budget of the largest run the best division grows as {best_n} and {best_d}, with"
-        f" {markup.math('a')} = {_listed(told)}."
-    )
-
-
 def _beyond(factor: float, markup: Markdown) -> str:
     if factor <= 1.0001:
         return "within the runs"
@@ -573,6 +554,25 @@ def _gain(one: Gain, markup: Markdown) -> str:
     where = f"at {markup.power(units.power(one.flops))} FLOP"
     equal = ", which does not tell them apart" if one.gain.low <= 1 <= one.gain.high else ""
     return f"{gain} {where} ({_beyond(one.beyond, markup)}{equal})"
+
+
+def _growth(fit: Fit, context: Context, markup: Markdown) -> str:
+    """By which powers of the budget the best N and D grow; nothing of many groups."""
+    grows = {group: growth(fit, group) for group in list(context.allocations)[: _FEW + 1]}
+    known = {group: one for group, one in grows.items() if one is not None}
+    if not known or len(context.allocations) > _FEW:
+        return ""
+    several = len(context.allocations) > 1
+    told = [
+        markup.text(paper_tables.quantity(one.n, "{:.3f}".format))
+        + (f" for {markup.text(group)}" if several else "")
+        for group, one in known.items()
+    ]
+    best_n, best_d = markup.math("N \\propto C^{a}"), markup.math("D \\propto C^{1 - a}")
+    return (
+        f"At the budget of the largest run the best division grows as {best_n} and {best_d}, with"
+        f" {markup.math('a')} = {_listed(told)}."
+    )
 
 
 def _published(context: Context, markup: Markdown) -> list[str]:

@@ -257,8 +257,8 @@ def test_groups_of_one_doubt_are_told_once(two):
     told = paragraph(two.fit, many, Context(), Markdown())
     assert "ask for care (all 6 fits: few runs)." in told
     assert "RMSE of" not in told.partition("The checks")[2]
-    bend = Doubt("shape", "care", "the misfit bends", "fit another law")
-    other = replace(alike[0], doubts=(few, bend))
+    shape = Doubt("shape", "care", "the misfit bends", "fit another law")
+    other = replace(alike[0], doubts=(few, shape))
     told = paragraph(two.fit, replace(many, fits=(other, *alike[1:])), Context(), Markdown())
     assert "ask for care (all 6 fits: few runs; g0: the misfit bends)." in told
     mixed = replace(many, fits=(replace(alike[0], verdict="sound", reasons=""), *alike[1:]))

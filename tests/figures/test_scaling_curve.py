@@ -184,3 +184,10 @@ def test_many_fits_with_a_doubt_are_counted(make_runs):
     fit = fit_law(runs, "power_law", {"variable": "N"}, bootstrap=0)
     _, texts, _ = drawn(fit, runs)
     assert any("14 of 14 fits of arms" in text.replace("\n", " ") for text in texts)
+
+
+def test_names_of_several_letters_are_upright_in_labels():
+    named = Inputs({}, {}).named
+    assert [named("k"), named("middle"), named("N_half")] == [
+        "$k$", r"$\mathrm{middle}$", r"$N_{\mathrm{half}}$",
+    ]  # fmt: skip

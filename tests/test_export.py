@@ -16,7 +16,7 @@ from plain_laws import of_sizes
 
 from isoloss.core import registry
 from isoloss.fit import fit_law
-from isoloss.fitted.export import END, START, explanation, export_fit
+from isoloss.fitted.export import END, START, explanation, export_fit, law_file
 
 PLAIN = of_sizes()
 CHOICES = [
@@ -76,6 +76,36 @@ def test_an_exported_law_predicts_what_the_fit_does(runs, tmp_path, card, option
     columns = pd.DataFrame(points)
     expected = fit.loss(**{v: columns[v].to_numpy() for v in fit.law.variables})
     np.testing.assert_allclose(losses, expected, rtol=1e-9)
+
+
+TYPED = (  # every function and operator, a limit, a definition, names that the file itself uses
+    "y = t + x_0 * min(x, k) + a * max(log(x), 0.5); k > 2",
+    "y = where(x <= 4, b, c * sqrt(x)) + d * softplus(x - 3)",
+    "y = s * sigmoid((x - m) / w) + u; w = 1 + v**2",
+    "y = A * exp(-x / tau) + e * abs(z) + f * tanh(z); -9 <= y <= 9",
+    "y = p * log2(x) - q * log10(x)**2 - (z - r)**2 / 7",
+)
+
+
+def test_typed_laws_of_every_part_are_exported_as_they_predict(make_runs, tmp_path):
+    x, z = (v.ravel() for v in np.meshgrid(np.geomspace(1, 20, 12), [-1.0, 0.0, 2.0]))
+    y = 2 + np.log(x) + 0.3 * z + 0.1 * np.sin(7 * x + z)
+    runs = make_runs(1e8 * x, 1e9 * x, 3.0, x=x, z=z, y=y)
+    points = [{"x": 0.7, "z": -3.0}, {"x": 3.3, "z": 0.0}, {"x": 400.0, "z": 5.0}]
+    columns, source = pd.DataFrame(points), ""
+    expected = []
+    for number, text in enumerate(TYPED):
+        fit = fit_law(runs, formula=text, bootstrap=0)
+        expected.append(fit.loss(**{v: columns[v].to_numpy() for v in fit.law.variables}))
+        (tmp_path / f"law{number}.py").write_text(law_file(fit), encoding="utf-8")
+        source += f"from law{number} import law as law{number}\n"
+    source += f"""
+def law(points, group):
+    return [f(points, group) for f in ({", ".join(f"law{i}" for i in range(len(TYPED)))})]
+"""
+    (tmp_path / "law.py").write_text(source, encoding="utf-8")
+    alike = [[point["y"] for point in one] for one in alone(tmp_path, points)]
+    np.testing.assert_allclose(alike, expected, rtol=1e-12)
 
 
 def test_a_group_that_was_not_fitted_and_a_variable_that_lacks_are_told(runs, tmp_path):

@@ -189,7 +189,7 @@ def test_domains_are_indices_of_symbols_in_a_paper(make_runs):
     domains = ["web", "x_1", "β", "αb", "C++ $", "}{\\input"]
     text = latex(of_mixtures(make_runs, "linear_mixture", domains))
     for symbol in (
-        "$t_{web}$", r"$t_{x\_1}$", r"$t_{\beta}$",
+        r"$t_{\mathrm{web}}$", r"$t_{\mathrm{x\_1}}$", r"$t_{\beta}$",
         r"$t_{\mbox{\scriptsize \ensuremath{\alpha}b}}$", r"$t_{\mbox{\scriptsize C++ \$}}$",
         r"$t_{\mbox{\scriptsize \}\{\textbackslash{}input}}$",
     ):  # fmt: skip
@@ -248,7 +248,8 @@ def test_a_page_that_is_not_utf_8_is_not_overwritten(two, tmp_path):
 
 def test_a_doubtful_fit_of_any_name_says_so_in_every_file(two, tmp_path):
     fit = renamed(two, 'x"""\\', "y\n%")
-    fit.summary["verdict"], fit.summary["reasons"] = "do not use", 't_<b>"""\n lies on a bound'
+    first, reason = fit.summary.index[0], 't_<b>"""\n lies on a bound'
+    fit.summary.loc[first, ["verdict", "reasons"]] = ["do not use", reason]
     for file in export_fit(fit, tmp_path):
         assert "Verdict: x" in (text := file.read_text(encoding="utf-8"))
         assert ": DO NOT USE: t" in text

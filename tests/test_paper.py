@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -16,9 +17,12 @@ import isoloss
 from isoloss.fit import fit_law
 from isoloss.fitted import bibliography, rounding
 from isoloss.fitted.export import export_fit
-from isoloss.fitted.facts import record
-from isoloss.fitted.paper import context_of, paper
+from isoloss.fitted.facts import Doubt, record
+from isoloss.fitted.growth import growth
+from isoloss.fitted.markup import Markdown
+from isoloss.fitted.paper import context_of, paper, verdict
 from isoloss.fitted.paper_tables import digits_of
+from isoloss.fitted.sentences import Context, paragraph
 
 PRESET = "chinchilla:epoch"
 
@@ -68,7 +72,7 @@ def test_a_table_of_two_optimisers_becomes_the_paragraph_of_a_paper(two):
         "Of 40 rows of the table 2 were excluded: 1 diverged (loss is empty) and 1 dropped (not:",
         r"the Huber loss [@huber1964robust] ($\delta = 0.001$) of the difference",
         "Intervals of 95 % are percentiles of 60 refits to runs drawn with replacement",
-        "Fitted without the 5 runs of most compute (adamw), the law predicts them with an RMSE of",
+        "Fitted without the 5 runs of most compute of each group, the law predicts them with an",
         "The compute-equivalent gain of muon over adamw (the compute of adamw over that with which",
         "at $10^{20}$ FLOP (10 times the largest run, an extrapolation",
         f"The published law {PRESET} [@besiroglu2024chinchilla] predicts the same runs",
@@ -225,6 +229,49 @@ def test_a_quantity_that_is_not_the_loss_is_named_in_text_and_latex(make_runs):
     assert "the logarithms of predicted and observed a_b%;" in text_of(page)
     assert r"$L$ being a\_b\%," in blocks(page, "latex")[0]
     assert "FLOP (" not in page and "Best division" not in page
+
+
+def test_a_typed_law_is_told_by_its_own_names_and_ranges(make_runs):
+    n = np.geomspace(1e6, 1e9, 30)
+    error = 0.8 / (1 + (n / 3e7) ** 0.5)
+    runs = make_runs(n, np.full(30, 1e9), error, n_unique=np.geomspace(1e7, 1e9, 30))
+    formula = "loss = top / (1 + (N / N_half)**a) + 0 * best * U; N_half > 0"
+    text = text_of(paper(fit_law(runs, formula=formula, bootstrap=0, loss_unit="error")))
+    assert r"\frac{\mathrm{top}}{1 + \left(\frac{N}{N_{\mathrm{half}}}\right)^{a}}" in text
+    assert "$U$ of 10M to 1B distinct tokens" in text
+    assert "predicted and observed error" in text and not re.search(r"RMSE .* error", text)
+    runs = runs.assign(acc=1 - error)
+    fit = fit_law(runs, formula="acc = low - high * loss", response="acc", bootstrap=0)
+    text = text_of(paper(fit))
+    assert " being " not in text and "and loss of 0.11" in text
+
+
+def test_groups_of_one_doubt_are_told_once(two):
+    facts, few = record(two.fit), Doubt("few", "care", "few runs", "add runs")
+    alike = [
+        replace(one, verdict="with care", reasons="few runs", group=f"g{i}", doubts=(few,))
+        for i, one in enumerate(facts.fits * 3)
+    ]
+    many = replace(facts, fits=tuple(alike), groups=tuple(one.group for one in alike))
+    assert verdict(many) == "Verdict: with care (all 6 fits): few runs"
+    told = paragraph(two.fit, many, Context(), Markdown())
+    assert "ask for care (all 6 fits: few runs)." in told
+    assert "RMSE of" not in told.partition("The checks")[2]
+    shape = Doubt("shape", "care", "the misfit bends", "fit another law")
+    other = replace(alike[0], doubts=(few, shape))
+    told = paragraph(two.fit, replace(many, fits=(other, *alike[1:])), Context(), Markdown())
+    assert "ask for care (all 6 fits: few runs; g0: the misfit bends)." in told
+    mixed = replace(many, fits=(replace(alike[0], verdict="sound", reasons=""), *alike[1:]))
+    assert verdict(mixed) == (
+        "Verdict: 5 fits, such as g1, loss and g2, loss: with care: few runs; 1 other fit is sound"
+    )
+
+
+def test_growth_of_the_best_division_is_told_with_its_interval(two):
+    told = [growth(two.fit, group).n for group in two.fit.groups]
+    shown = [f"{one.estimate:.3f} \\[{one.low:.3f}, {one.high:.3f}\\]" for one in told]
+    assert f"with $a$ = {shown[0]} for adamw and {shown[1]} for muon." in text_of(two.paper)
+    assert "95 % intervals in brackets, from 60 refits; C = 6 N D." in two.paper
 
 
 def test_a_law_of_mixtures_has_a_row_a_loss_and_its_best_mixture(make_runs, tmp_path):

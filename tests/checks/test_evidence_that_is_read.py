@@ -91,7 +91,7 @@ def test_many_combinations_are_the_first_of_them_and_their_number():
     params = pd.DataFrame({"term": names, "at_bound": False})
     own = evidence(law, dict.fromkeys(names, 0.7), params, summary, known=known.known)
     findings = list(estimate.optimum(own))
-    assert findings[0].found.endswith("and so on: 3 more in the table findings")
+    assert findings[0].found.endswith("; 3 more, of no greater effect, in the table findings")
     assert [one.grade for one in findings[1:]] == ["note"] * 3
 
 

@@ -51,6 +51,13 @@ def test_parameters_that_other_runs_would_tell_apart_are_not_a_fault_of_the_form
     assert not conditioning(law, theta, X).free
 
 
+def test_what_matters_most_beyond_the_runs_is_told_first():
+    one_size = {**X, "z": np.full(9, 7.0)}
+    _, _, words = told("A * B * x + 0.01 * c * z**d", data=one_size)
+    assert [one.split(" ")[0] for one in words] == ["c", "only"], words
+    assert "A * B" in words[1]  # which no runs could tell apart, so that no prediction changes
+
+
 @settings(max_examples=25, deadline=None)
 @given(
     st.lists(st.sampled_from(["A * x", "A * B", "B / x**c", "exp(-c * z)", "(A - B) * z", "d"]),

@@ -9,6 +9,7 @@ import pytest
 
 from isoloss.core import registry
 from isoloss.core.problems import IsolossError
+from isoloss.figures import _figure
 from isoloss.figures._figure import STYLE, Inputs, run_ids
 from isoloss.fit import fit_law
 
@@ -140,19 +141,40 @@ def test_an_accuracy_is_drawn_along_the_loss_of_its_runs(arms):
     runs = arms.assign(accuracy=accuracy)
     formula = "accuracy = high * sigmoid(-k * (loss - m)); k > 0"
     fit = fit_law(runs, formula=formula, where="group == 'adam'", bootstrap=0)
-    _, texts, table = drawn(fit, runs)
+    figure, texts, table = drawn(fit, runs)
     shown = table[table["what"] == "run"].set_index("run_id")
     own = runs[runs["group"] == "adam"].set_index("run_id")
     np.testing.assert_allclose(shown["loss_below"], own["loss"].loc[shown.index])
     np.testing.assert_allclose(shown["loss"], own["accuracy"].loc[shown.index])
     assert {"Loss", "accuracy"} <= set(texts)
     assert table["loss_below"].max() == pytest.approx(own["loss"].max())  # not beyond the runs
+    (axes,) = figure.axes  # an accuracy has no decades, and a loss as a variable has none
+    assert (axes.get_xscale(), axes.get_yscale()) == ("linear", "linear")
     options = registry.defaults("figure", "fit_residuals")
     shown = Inputs(tables={"runs": runs}, fits={"task": fit})
     figure, table = registry.card("figure", "fit_residuals").draw(shown, **options)
     assert figure.axes[0].get_xlabel() == "Loss"
     residuals = table.set_index("run_id")
     np.testing.assert_allclose(residuals["loss_below"], own["loss"].loc[residuals.index])
+
+
+def test_a_title_breaks_no_parameter_from_its_interval():
+    part = _figure.unbroken("N_half = 191M [148M, 228M]")
+    title = _figure.wrapped(", ".join([part] * 3), 3.0)
+    assert title == ",\n".join(["N_half = 191M [148M, 228M]"] * 3)
+
+
+def test_ticks_of_decades_have_no_more_decimals_than_they_need():
+    from matplotlib.figure import Figure
+
+    axes = Figure().subplots()
+    shown = {}
+    for low, high in ((1e-4, 1e-2), (2.0, 3.5)):
+        _figure.log_axis(axes.xaxis, low, high)
+        form = axes.xaxis.get_major_formatter()
+        shown[low] = [form(tick) for tick in axes.xaxis.get_majorticklocs()]
+    assert shown[1e-4] == ["0.0001", "0.0003", "0.001", "0.003", "0.01"]
+    assert len({len(text) for text in shown[2.0]}) == 1
 
 
 def test_many_fits_with_a_doubt_are_counted(make_runs):
@@ -162,3 +184,10 @@ def test_many_fits_with_a_doubt_are_counted(make_runs):
     fit = fit_law(runs, "power_law", {"variable": "N"}, bootstrap=0)
     _, texts, _ = drawn(fit, runs)
     assert any("14 of 14 fits of arms" in text.replace("\n", " ") for text in texts)
+
+
+def test_names_of_several_letters_are_upright_in_labels():
+    named = Inputs({}, {}).named
+    assert [named("k"), named("middle"), named("N_half")] == [
+        "$k$", r"$\mathrm{middle}$", r"$N_{\mathrm{half}}$",
+    ]  # fmt: skip

@@ -21,6 +21,7 @@ _MOVES = (1.6, 0.7)  # factors by which a combination is moved to see whether pr
 _SAME = 1e-6  # change of predictions, in parts of them, that counts as none
 _STEEPEST = 20.0  # power in a product of two parameters that is looked for
 _NONE = 1e-11  # as FLAT, of directions that have no effect but for rounding
+FAR = 10.0  # factor beyond the runs at which it is judged how much a direction matters
 _POINTS = 8  # for every parameter, at which a law is looked at away from its runs
 SHOWN = 2  # sentences on what runs know in a message; the table findings has all of them
 _MOST = 4  # parameters that move together which are named
@@ -95,14 +96,15 @@ def combinations(
         asked: positions of the terms that are estimated; all if None.
 
     Returns:
-        Such as "only A * B is known, not A and B apart"; empty where the runs determine all.
+        Such as "only A * B is known, not A and B apart"; empty where the runs determine all. Those
+        that change predictions beyond the runs most come first, those that change none last.
 
     Example:
         >>> from isoloss.laws import power_law
         >>> law = power_law.make(variable="N", offset=True)
         >>> theta = law.theta({"E": 1.0, "A": 2.0, "alpha": 0.3})
         >>> combinations(law, theta, {"N": np.array([1e9, 1e9, 1e9])})[0]
-        'A and alpha trade: A times 1.1 is undone by alpha +0.0046'
+        'alpha and E trade: alpha +0.03 is undone by E times 1.0025'
     """
     slopes = relative(law, theta, data)
     if not np.isfinite(slopes).all():
@@ -110,15 +112,44 @@ def combinations(
     asked = list(range(len(theta))) if asked is None else list(asked)
     silent = unseen(law, theta, slopes)
     compared = {one.term: one.words for one in thresholds(law, theta, data)}
-    told = [compared.get(law.terms[i].name, _silent(law, i)) for i in asked if silent[i]]
+    told = [
+        (compared.get(law.terms[i].name, _silent(law, i)), np.eye(len(theta))[i])
+        for i in asked
+        if silent[i]
+    ]
     seen = [i for i in asked if not silent[i]]
-    if not seen:
-        return told
-    for direction in free_directions(slopes[:, seen]):
+    for direction in free_directions(slopes[:, seen]) if seen else ():
         full = np.zeros(len(theta))
         full[seen] = direction
-        told.append(_words(law, theta, data, full, slopes))
-    return told
+        told.append((_words(law, theta, data, full, slopes), full))
+    points = _beyond(data)
+    changes = [_change(law, theta, points, direction) for _, direction in told]
+    order = sorted(range(len(told)), key=lambda i: -changes[i])
+    return [told[i][0] for i in order]
+
+
+def _beyond(data: Data) -> dict[str, np.ndarray]:
+    """Points FAR beyond the runs: in each variable above 0 alone, and in all of them."""
+    above = [name for name, values in data.items() if (np.asarray(values) > 0).all()]
+    moved = [{name} for name in above] + [set(above)]
+    return {
+        name: np.concatenate([np.asarray(values) * (FAR if name in one else 1.0) for one in moved])
+        for name, values in data.items()
+    }
+
+
+def _change(law: Law, theta: np.ndarray, points: Data, direction: np.ndarray) -> float:
+    """The most that a prediction changes, to first order, as a direction's parameters move.
+
+    In parts of the prediction, for a move of the size of the parameter that moves most; to two
+    digits, 0 below _SAME, infinite where there is none.
+    """
+    units = np.array([_unit(law, theta, i) for i in range(len(theta))])
+    step = direction / np.abs(direction / units).max()
+    change = float(np.abs(relative(law, theta, points) @ step).max())
+    if not np.isfinite(change):
+        return float("inf")
+    return float(f"{change:.1e}") if change > _SAME else 0.0
 
 
 def in_the_form(law: Law, theta: np.ndarray, data: Data, asked: Sequence[int]) -> bool:
@@ -313,10 +344,14 @@ def first(known: Sequence[str], most: int = SHOWN) -> list[str]:
     """The first of several sentences on what runs know, and how many more there are.
 
     >>> first(["A changes no prediction", "only B * c is known, not B and c apart"], most=1)
-    ['A changes no prediction', 'and so on: 1 more in the table findings']
+    ['A changes no prediction', '1 more, of no greater effect, in the table findings']
     """
     more = len(known) - most
-    return [*known[:most], *([f"and so on: {more} more in the table findings"] if more > 0 else [])]
+    return [*known[:most], *([_more(more)] if more > 0 else [])]
+
+
+def _more(count: int) -> str:
+    return f"{count} more, of no greater effect, in the table findings"
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -28,7 +28,7 @@ from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.core.units import NATS
 from isoloss.fitted import Fit
 from isoloss.fitted.facts import OneFit, Record, RunCounts, count_runs, record, selection
-from isoloss.fitted.names import RESPONSE, equation
+from isoloss.fitted.names import ERROR, RESPONSE, equation
 from isoloss.fitted.ties import tied_symbols, with_ties
 
 # Okabe and Ito's colours, told apart with every common colour blindness.
@@ -117,8 +117,11 @@ SHRUNK = 0.35  # of its width on a screen, which a panel in a paper has at least
 FORMULA = {"gid": "formula"}  # of a label that holds one, as `Inputs.named` makes them
 NAME_ON_SCREEN, NAME_IN_PAPER = 40, 12  # letters of a name above a panel
 LETTERS = 11.5  # of a title on an inch
+LEFT = 0.7  # inches of a figure that lie left of its panel
+UNBROKEN = "\N{NO-BREAK SPACE}"
 LARGE = 1e4  # a value from which ticks are counts: 10k
 STATUSES = ("dropped", "diverged", "failed")  # of runs that are not shown
+FAR = 10  # factor that values span from which they are shown on an axis of logarithms
 STRETCH = 1.6  # ratio by which an interval may stretch a logarithmic axis beyond runs and law
 NAMED = 12  # fits with a doubt that the small print names
 REASON = 100  # characters of a reason in the small print
@@ -252,6 +255,10 @@ class Canvas:
             return figure.get_figwidth()
         return self.given.get_window_extent().width / figure.dpi
 
+    def title_width(self, figure) -> float:
+        """Inches that the title above a single panel may take: it begins where the panel does."""
+        return self.width(figure) - (LEFT if self.given is None else 0.0)
+
     def _sizes(self, count: int, columns: int, width: float, height: float, more: int, fixed: bool):
         """Panels in a row, and (width, height) of the figure, for `more` rows beside the grid's."""
         columns = min(columns, count)
@@ -371,6 +378,9 @@ class Inputs:
         A variable that has no letter, such as experts, is called by its name.
         """
         names = {"token": literal(self.token), "loss_unit": literal(self.unit)}
+        if quantity in OBSERVED and self.of_loss and self.unit == ERROR:
+            text = OBSERVED[quantity].format("error rate")
+            return text[0].upper() + text[1:]
         if quantity in OBSERVED and not self.of_loss:
             text = OBSERVED[quantity].format(self.quantity)
             return text if self.unit == "1" else f"{text} ({names['loss_unit']})"
@@ -405,12 +415,13 @@ class Inputs:
     def named(self, symbol: str, unit: str = "1") -> str:
         """A parameter of a law as a label: its symbol, and its unit if it has one.
 
-        It is to be drawn as a FORMULA. A domain whose name is more than letters, figures and a few
-        signs is no index, but written out.
+        It is to be drawn as a FORMULA, names of several letters upright. A domain whose name is
+        more than letters, figures and a few signs is no index, but written out.
         """
         letter, _, index = symbol.partition("_")
         if re.fullmatch(r"[\w.+ *-]{0,20}", index, re.ASCII) and letter.isalpha():
-            text = f"${letter}" + (rf"_{{\mathrm{{{plain(index)}}}}}$" if index else "$")
+            base = letter if len(letter) == 1 else rf"\mathrm{{{letter}}}"
+            text = f"${base}" + (rf"_{{\mathrm{{{plain(index)}}}}}$" if index else "$")
         else:
             text = literal(symbol, 14).replace("$", r"\$")
         for name, own in ((NATS, self.unit), ("token", self.token)):
@@ -515,8 +526,7 @@ def head(figure, title: str, handles) -> int:
     """A title over all panels, and a legend below it, as wide as the figure; the legend's rows."""
     title = wrapped(title, figure.get_figwidth())
     wide = [0.6 + 0.078 * len(handle.get_label()) for handle in handles]  # inches
-    one_row = sum(wide) < figure.get_figwidth()
-    columns = len(handles) if one_row else max(1, int(figure.get_figwidth() / max(wide)))
+    columns = legend_columns(wide, figure.get_figwidth())
     figure.legend(
         handles=handles, title=title, loc="outside upper left", alignment="left", ncols=columns,
         title_fontsize=STYLE["axes.titlesize"], columnspacing=1.4, borderaxespad=0.1,
@@ -524,10 +534,28 @@ def head(figure, title: str, handles) -> int:
     return -(-len(handles) // columns)
 
 
+def legend_columns(wide: Sequence[float], room: float) -> int:
+    """The most columns of a legend whose entries, filled in column by column, have room.
+
+    >>> legend_columns([1.0, 1.0, 1.0, 3.0], 5.0), legend_columns([1.0, 1.0], 5.0)
+    (3, 2)
+    """
+    for columns in range(len(wide), 1, -1):
+        parts = np.array_split(np.array(wide), columns)
+        if sum(part.max() for part in parts) <= room:
+            return columns
+    return 1
+
+
 def wrapped(title: str, inches: float) -> str:
     """A title whose lines fit into a width."""
     lines = [textwrap.wrap(line, int(inches * LETTERS)) for line in title.split("\n")]
-    return "\n".join("\n".join(line) for line in lines)
+    return "\n".join("\n".join(line) for line in lines).replace(UNBROKEN, " ")
+
+
+def unbroken(text: str) -> str:
+    """A text that `wrapped` puts on one line, such as a parameter with its interval."""
+    return text.replace(" ", UNBROKEN)
 
 
 def powers(value: float, digits: int = 3) -> str:
@@ -547,8 +575,9 @@ def powers(value: float, digits: int = 3) -> str:
 def log_axis(axis, low: float, high: float, form=None, most: int | None = None) -> None:
     """A log axis with plain, readable ticks: decades, 1-3 or 1-2-5; even steps within a decade.
 
-    Without `form` every tick shows as many decimals as the ticks need. A small panel has room for
-    `most` ticks. Powers of ten are formulas where the style says so.
+    Without `form` every tick shows as many decimals as the ticks need, or as it needs itself where
+    they span more than a factor of 10. A small panel has room for `most` ticks. Powers of ten are
+    formulas where the style says so.
     """
     from matplotlib import rcParams
     from matplotlib.ticker import (
@@ -573,7 +602,9 @@ def log_axis(axis, low: float, high: float, form=None, most: int | None = None) 
     if form is None:
         texts = [f"{tick:.6g}" for tick in ticks]
         decimals = max((len(text.partition(".")[2]) for text in texts), default=0)
-        form = "{:g}".format if any("e" in t for t in texts) else f"{{:.{decimals}f}}".format
+        wide = len(ticks) and ticks[-1] > 10.1 * ticks[0]
+        own = wide or any("e" in text for text in texts)
+        form = "{:g}".format if own else f"{{:.{decimals}f}}".format
     elif form in (units.count, units.power):
         form = partial(form, digits=6)  # ticks near each other differ in the fourth digit
     if rcParams["axes.formatter.use_mathtext"]:
@@ -586,7 +617,9 @@ def log_axis(axis, low: float, high: float, form=None, most: int | None = None) 
     axis.set_view_interval(low, high, ignore=True)
 
 
-def axis_of(axis, values, margin: float = 1.15, form=None, most: int | None = None) -> bool:
+def axis_of(
+    axis, values, margin: float = 1.15, form=None, most: int | None = None, linear: bool = False
+) -> bool:
     """An axis of some values: of logarithms where all of them are above 0, else a plain one.
 
     Args:
@@ -595,13 +628,14 @@ def axis_of(axis, values, margin: float = 1.15, form=None, most: int | None = No
         margin: of a log axis, as of `span`.
         form: of its ticks.
         most: ticks.
+        linear: whether it is a plain one whatever the values are.
 
     Returns:
         Whether it is one of logarithms.
     """
     values = np.asarray(values, dtype=float)
     values = values[np.isfinite(values)]
-    if len(values) and values.min() > 0:
+    if len(values) and values.min() > 0 and not linear:
         form = units.count if form is None and values.max() >= LARGE else form
         log_axis(axis, *span(values, margin), form=form, most=most)
         return True
@@ -611,6 +645,25 @@ def axis_of(axis, values, margin: float = 1.15, form=None, most: int | None = No
     if most is not None:
         axis.get_major_locator().set_params(nbins=most)
     return False
+
+
+def of_logarithms(scale: str, values, of_loss: bool) -> bool:
+    """Whether the vertical axis is one of logarithms.
+
+    Args:
+        scale: what is asked for: `log`, `linear`, or `auto`, which is logarithms for a loss, and
+            for other responses where their values span a factor of FAR.
+        values: that are shown, (n,); where one is not above 0 the axis is linear.
+        of_loss: whether they are losses.
+
+    >>> of_logarithms("auto", [0.2, 0.9], False), of_logarithms("auto", [0.02, 0.9], False)
+    (False, True)
+    """
+    values = np.asarray(values, dtype=float)
+    values = values[np.isfinite(values)]
+    if scale == "linear" or not len(values) or values.min() <= 0:
+        return False
+    return scale == "log" or of_loss or bool(values.max() > FAR * values.min())
 
 
 def limit(axis, shown, ends, logarithmic: bool) -> None:

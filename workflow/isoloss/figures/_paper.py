@@ -20,7 +20,7 @@ from isoloss.figures import _figure
 
 LEAST, MOST = 7.0, 9.0  # points of text
 LINES, MARKS = 0.75, 0.5  # widths of lines and areas of markers, of those on a screen
-APART = 2.0  # points between the numbers at two ticks
+APART = 4.0  # points between the numbers at two ticks: two spaces of the smallest text
 LOWEST = 0.85  # inches of the height of a panel, at least
 SPARE = 0.05  # inches above and below a panel that may stay empty
 ROUNDS = 8  # of places found, and of ticks and labels fitted to them
@@ -150,7 +150,7 @@ def _put_above(owner, legend, inches: float, grows: bool) -> None:
     size = LEAST / 72  # inches of a letter's height
     labels = [_folded(text, room - 2.5 * size) for text in old]
     parsed = [text.get_parse_math() for text in old]
-    columns = _columns([_inches(text) + 3.0 * size for text in old], room)
+    columns = _figure.legend_columns([_inches(text) + 3.0 * size for text in old], room)
     legend.remove()
     if on_figure:
         place = {"loc": "outside upper left"}
@@ -171,15 +171,6 @@ def _put_above(owner, legend, inches: float, grows: bool) -> None:
 def _inches(text, side: str = "width") -> float:
     """Width or height of a text on the page."""
     return getattr(text.get_window_extent(), side) / text.get_figure().dpi
-
-
-def _columns(wide: list[float], room: float) -> int:
-    """The most columns of a legend whose entries, filled in column by column, have room."""
-    for columns in range(len(wide), 1, -1):
-        parts = np.array_split(np.array(wide), columns)
-        if sum(part.max() for part in parts) <= room:
-            return columns
-    return 1
 
 
 def _folded(text, room: float, side: str = "width") -> str:

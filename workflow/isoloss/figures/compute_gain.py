@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pandas as pd
 
@@ -46,6 +44,8 @@ BAND, RUNS = 0.16, 0.13  # opacity of the intervals, and of the compute of the r
 LINE, BRIEF = 0.19, 18  # inches of a row of the legend; characters of a name beside an axis
 POINTS = 15  # budgets at which the lines are computed, beside those that are marked
 MARKED = (1.0, 10.0, 100.0)  # times the largest run
+BANDS, NAMED = 7, 4  # groups whose intervals are drawn, and that are named in a note, at most
+EXTREME = 1e6  # factor of a gain beyond which the axis does not go
 ROOM = 5.0  # factor around the estimates within which intervals are drawn
 MARKERS = "osD^vP"
 
@@ -63,7 +63,8 @@ def problems(options, runs: pd.DataFrame) -> list[Problem]:
 def draw(inputs: _figure.Inputs, baseline: str, budgets: list[float], reach: float):
     """A line a group, dotted beyond the runs of either group; with its interval, if it may be used.
 
-    Groups whose verdict is `do not use` have no say in the limits of the axis.
+    Of more than BANDS groups intervals would cover each other, and are left out. Groups whose
+    verdict is `do not use` have no say in the limits of the axis.
     """
     name, fit = next(iter(inputs.fits.items()))
     runs, first = inputs.finished, _baseline(name, fit, baseline)
@@ -79,7 +80,8 @@ def draw(inputs: _figure.Inputs, baseline: str, budgets: list[float], reach: flo
     axes.axhline(1, color=_figure.GREY, linewidth=1)
     doubted = {one.group for one in record(fit).fits if one.verdict == DO_NOT_USE}
     usable = table[~table["group"].isin(doubted)]
-    table.loc[table["group"].isin(doubted), ["gain_low", "gain_high"]] = np.nan
+    hidden = table["group"].isin(doubted) | (table["group"].nunique() > BANDS)
+    table.loc[hidden, ["gain_low", "gain_high"]] = np.nan
     low, high = _limits(usable if len(usable) else table)
     ends = table[["gain", "gain_low", "gain_high"]]
     cut = ((ends < low) | (ends > high)).any(axis=None)
@@ -90,15 +92,8 @@ def draw(inputs: _figure.Inputs, baseline: str, budgets: list[float], reach: flo
         label = _figure.literal(group) + (f" ({DO_NOT_USE})" if group in doubted else "")
         handles.append(_line(axes, label, rows, number, low))
     _mark(axes, table)
-    shown, brief = _figure.literal(first), _figure.literal(first, BRIEF)
-    what = "6 N D" if fit.allocates else "C"
-    if inputs.in_paper:
-        what = r"$6\,ND$" if fit.allocates else "$C$"
-        plain = brief.replace("$", r"\$")
-        axes.set_xlabel(inputs.as_formula(f"Compute {what} of {plain} (FLOP)"))
-    else:
-        axes.set_xlabel(f"Training compute {what} of {brief} (FLOP)")
-    axes.set_ylabel(f"Compute of {brief} over\nthat for the same loss")
+    _label(inputs, axes, fit, first)
+    shown = _figure.literal(first)
     title = f"Compute-equivalent gain over {shown} by {_figure.literal(name)}"
     title += f"; L: loss of {shown} ({_figure.literal(inputs.loss_unit)})"
     rows = _figure.head(figure, title, [*handles, *_signs(fit.level, table)])
@@ -111,13 +106,31 @@ def draw(inputs: _figure.Inputs, baseline: str, budgets: list[float], reach: flo
     return figure, table
 
 
-def _without_line(table: pd.DataFrame, baseline: str) -> Iterator[str]:
-    """Why a group has no line, or one with an end."""
-    for group, rows in table.groupby("group", sort=False):
-        lacks = rows["gain"].isna() & rows["loss"].notna()
-        if lacks.any():
-            where = "" if lacks.all() else " where its line is missing"
-            yield f"{_figure.literal(group)} never reaches the loss of {baseline}{where}"
+def _label(inputs: _figure.Inputs, axes, fit: Fit, baseline: str) -> None:
+    """The labels of the axes."""
+    brief = _figure.literal(baseline, BRIEF)
+    if inputs.in_paper:
+        what = r"$6\,ND$" if fit.allocates else "$C$"
+        plain = brief.replace("$", r"\$")
+        axes.set_xlabel(inputs.as_formula(f"Compute {what} of {plain} (FLOP)"))
+    else:
+        what = "6 N D" if fit.allocates else "C"
+        axes.set_xlabel(f"Training compute {what} of {brief} (FLOP)")
+    axes.set_ylabel(f"Compute of {brief} over\nthat for the same loss")
+
+
+def _without_line(table: pd.DataFrame, baseline: str) -> list[str]:
+    """Why a group has no line, or one with an end; of many groups how many they are."""
+    lacks = (table["gain"].isna() & table["loss"].notna()).groupby(table["group"], sort=False)
+    groups = lacks.any()[lambda any_: any_].index
+    if len(groups) > NAMED:
+        count = f"{len(groups)} of {len(lacks)} groups"
+        return [f"{count} never reach the loss of {baseline} where their lines are missing"]
+    ends = {group: "" if lacks.all()[group] else " where its line is missing" for group in groups}
+    return [
+        f"{_figure.literal(group)} never reaches the loss of {baseline}{where}"
+        for group, where in ends.items()
+    ]
 
 
 def _baseline(name: str, fit: Fit, baseline: str) -> str:
@@ -157,8 +170,12 @@ def _table(all_gains: list[Gain], marked: list[float]) -> pd.DataFrame:
 
 
 def _limits(table: pd.DataFrame) -> tuple[float, float]:
-    """Limits of the axis of gains: the estimates, and the intervals within ROOM around them."""
-    low, high = _figure.span([1.0, *table["gain"].dropna()], 1.1)
+    """Limits of the axis of gains: the estimates, and the intervals within ROOM around them.
+
+    Estimates beyond EXTREME, which are far extrapolations, have no say.
+    """
+    near = table["gain"].dropna().clip(1 / EXTREME, EXTREME)
+    low, high = _figure.span([1.0, *near], 1.1)
     least, most = table["gain_low"].min(), table["gain_high"].max()
     return max(np.nanmin([low, least]), low / ROOM), min(np.nanmax([high, most]), high * ROOM)
 

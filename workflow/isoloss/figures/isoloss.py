@@ -75,7 +75,7 @@ def draw(inputs: _figure.Inputs, group: str, reach: float):
         f"{_figure.literal(symbol)} = {units.count(value)}" for symbol, value in terms.items()
     )
     title = f"{name}: {_figure.formula(fit)}\nwith {values}"
-    axes.set_title(_figure.wrapped(title, inputs.canvas.width(figure)))
+    axes.set_title(_figure.wrapped(title, inputs.canvas.title_width(figure)))
     here = ["run_id", "n_params", "n_samples", "loss", "held_out"]
     drawn = pd.concat(
         [

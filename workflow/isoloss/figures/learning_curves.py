@@ -86,7 +86,7 @@ def draw(inputs: _figure.Inputs, from_samples: float, most: int):
     title = "Learning curves: training loss; dots, validation loss at the end"
     for name, fit in inputs.fits.items():
         title += f"\ndashed: {_figure.literal(name)}, {_figure.formula(fit)}"
-    axes.set_title(_figure.wrapped(title, inputs.canvas.width(figure)))
+    axes.set_title(_figure.wrapped(title, inputs.canvas.title_width(figure)))
     ends = runs[["run_id", "n_samples", "loss", "n_params"]].assign(what="validation")
     parts = [curves.drop(columns="step").assign(what="training"), ends]
     drawn = pd.concat([*parts, laws] if len(laws) else parts)

@@ -40,11 +40,13 @@ OPTIONS = {
     },
     "scale": {
         "type": "string",
-        "enum": ["log", "linear", "above_offset"],
-        "default": "log",
+        "enum": ["auto", "log", "linear", "above_offset"],
+        "default": "auto",
         "description": (
             "The vertical axis: the logarithm of the loss, the loss, or the logarithm of its"
-            " distance from the offset E, of a law that has one."
+            " distance from the offset E, of a law that has one. Auto is the logarithm of a loss,"
+            " and of another response whose values span a factor of 10. Linear where values are"
+            " not all above 0."
         ),
     },
 }
@@ -97,14 +99,18 @@ def draw(inputs: _figure.Inputs, group: str, reach: float, scale: str):
         if group in ("", one)
     ]
     _check(fit, name, curves, scale)
-    if scale == "log" and min(curve.runs["loss"].min() for curve in curves) <= 0:
-        scale = "linear"
+    if scale != "above_offset":
+        values = np.concatenate([curve.runs["loss"] for curve in curves])
+        log = _figure.of_logarithms(scale, values, inputs.of_loss)
+        scale = "log" if log else "linear"
     figure, (axes,) = inputs.canvas.new(7.4, 5.0)
     for curve in curves:
         _draw_curve(axes, curve, scale)
     x = np.concatenate([curve.law["x"] for curve in curves])
     forms = {"C": units.power, "N": units.count, "D": units.count, "U": units.count}
-    _figure.axis_of(axes.xaxis, x, 1.25, form=forms.get(_variable(fit)))
+    _figure.axis_of(
+        axes.xaxis, x, 1.25, form=forms.get(_variable(fit)), linear=_variable(fit) == RESPONSE
+    )
     _limit(axes, curves, scale)
     rises = all(np.nanargmax(curve.law["loss"]) > 0 for curve in curves)
     place = "upper right" if not rises or scale == "above_offset" else "lower right"
@@ -112,7 +118,7 @@ def draw(inputs: _figure.Inputs, group: str, reach: float, scale: str):
     column = _column(fit)
     axes.set_xlabel(inputs.label("n_flops_6nd" if _six_nd(fit, inputs) else column))
     axes.set_ylabel(_y_label(inputs, scale))
-    axes.set_title(_figure.wrapped(_title(fit, name, curves), inputs.canvas.width(figure)))
+    axes.set_title(_figure.wrapped(_title(fit, name, curves), inputs.canvas.title_width(figure)))
     drawn = _table(curves, column)
     _figure.print_small(figure, inputs, drawn, group)
     return figure, drawn
@@ -289,8 +295,8 @@ def _title(fit: Fit, name: str, curves: list[_Curve]) -> str:
         text = f"{_figure.literal(one.symbol)} = {units.count(one.estimate)}"
         if np.isfinite([one.low, one.high]).all():
             text += f" {units.interval(one.low, one.high, units.count)}"
-            intervals = f" ({100 * fit.level:g} % intervals)"
-        values.append(text)
+            intervals = " " + _figure.unbroken(f"({100 * fit.level:g} % intervals)")
+        values.append(_figure.unbroken(text))
     return f"{title}\nwith {', '.join(values)}{intervals}"
 
 

@@ -13,6 +13,7 @@ from isoloss.core.filters import LETTERS
 from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.figures import _figure
 from isoloss.fitted import Fit
+from isoloss.fitted.names import RESPONSE
 
 TITLE = "Loss against one variable"
 ABOUT = (
@@ -65,8 +66,8 @@ OPTIONS = {
         "type": "string",
         "enum": ["auto", "log", "linear"],
         "default": "auto",
-        "description": "The vertical axis: of logarithms for a loss, linear for other responses. "
-        "Linear where values are not all above 0.",
+        "description": "The vertical axis. Auto is logarithms for a loss, and for another response "
+        "whose values span a factor of 10. Linear where values are not all above 0.",
     },
 }
 
@@ -354,11 +355,11 @@ def _draw_curve(axes, curve: _Curve, x: str) -> None:
 def _set_axes(inputs: _figure.Inputs, axes, curves: list[_Curve], x: str, scale: str) -> None:
     """Limits and labels."""
     values = np.concatenate([curve.law["x"] for curve in curves])
-    _figure.axis_of(axes.xaxis, values, 1.25, form=FORMS.get(x))
+    _figure.axis_of(axes.xaxis, values, 1.25, form=FORMS.get(x), linear=x == RESPONSE)
     shown = np.concatenate([np.append(curve.drawn, curve.law["loss"]) for curve in curves])
     ends = np.concatenate([np.append(curve.law["low"], curve.law["high"]) for curve in curves])
-    log = scale == "log" or (scale == "auto" and inputs.of_loss)
-    _figure.limit(axes.yaxis, shown, ends, logarithmic=log and bool(np.nanmin(shown) > 0))
+    log = _figure.of_logarithms(scale, shown, inputs.of_loss)
+    _figure.limit(axes.yaxis, shown, ends, logarithmic=log)
     axes.set_xlabel(inputs.label(_figure.column_of(x)))
     axes.set_ylabel(inputs.label("loss"))
 
@@ -407,7 +408,7 @@ def _held(curves: list[_Curve], colour: str, moved: bool) -> str:
             if any(len(_distinct(curve.shown.data[name])) > 1 for curve in curves):
                 told.append(f"{_figure.literal(name)} the middle of its range")
         elif len(values) == 1:
-            told.append(f"{_figure.literal(name)} = {_number(*values)}")
+            told.append(_figure.unbroken(f"{_figure.literal(name)} = {_number(*values)}"))
         else:
             told.append(f"{_figure.literal(name)} the middle of each colour")
     if not told:

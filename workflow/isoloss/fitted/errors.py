@@ -68,8 +68,8 @@ def errors_of(
     Example:
         >>> errors_of(np.array([2.0, 3.0]), np.array([2.1, 2.9])).relative
         True
-        >>> errors_of(np.array([-3.0, 4.0, 0.0]))
-        Errors(size=2.8867513459481287)
+        >>> round(errors_of(np.array([-3.0, 4.0, 0.0])).size, 3)
+        2.887
         >>> errors_of(np.array([0.03, 0.04]), additive=True).relative
         False
     """

@@ -26,6 +26,18 @@ from isoloss.laws._law import Law
 
 START, END = "<!-- PARAMS START -->", "<!-- PARAMS END -->"
 
+_HOW_TO_READ = """\
+How to read the numbers below: the search began at several starts; those that agree ended in the
+same optimum, where the objective, such as `huber_log`, a sum over runs of how far predictions are
+off, is least. RMSE is the root mean square error of predictions, in the unit of what is predicted;
+R2 is the share of the variance between runs that the law explains. Runs held out were not fitted,
+so that the error on them says how well the law predicts.
+"""
+_OF_INTERVALS = """\
+An interval of 95 % is a range that should hold the true value in 95 of 100 such tables, if the law
+is right. A parameter is not identified where that range spans more than a factor of 10.
+"""
+
 # What is filled in is source that `escape` wrote, or that of a law card.
 _TEMPLATE = '''"""{about}"""
 
@@ -234,7 +246,8 @@ def explanation(fit: Fit, old: str | None = None, optima: Sequence[Optimum] = ()
         )
         about = _typed(fit) if fit.facts["card"] == FORMULA else about
         head = f"# {facts['TITLE']}\n\n{about}"
-        return f"{head}\n{block}\n"
+        intervals = any(one.has_intervals for one in record(fit).fits)
+        return f"{head}\n{_HOW_TO_READ}{_OF_INTERVALS if intervals else ''}\n{block}\n"
     before, start, rest = old.partition(START)
     _, end, after = rest.partition(END)
     if start and end:
@@ -276,17 +289,20 @@ def _block(fit: Fit, optima: Sequence[Optimum]) -> str:
             f" {status}{starts}; R2 {units.decimals(one.r2)},"
             f" RMSE {units.plain(one.rmse, 4)}{held}.\n"
         )
-        rows = one.parameters
+        rows, interval = one.parameters, f"{100 * one.level:.4g} % interval"
         columns = [
             Column("parameter", TEXT, [p.symbol for p in rows]),
             Column("estimate", TEXT, [f"{p.estimate:.6g}" for p in rows]),
             Column(
-                "interval", TEXT, [p.interval("{:.3g}".format) * one.has_intervals for p in rows]
+                interval, TEXT, [p.interval(paper_tables.times) * one.has_intervals for p in rows]
             ),
             Column("unit", TEXT, [p.unit for p in rows]),
             Column("remark", TEXT, [one.remark(p) for p in rows]),
         ]
         parts += ["\n", Markdown().table(filled(columns))]
+        if one.has_intervals:
+            refits = f", {one.n_replicates_converged} refits" if one.n_replicates else ""
+            parts.append(f"\nIntervals: {shown(one.method)}{refits}.\n")
         if one.quantity == RESPONSE and (grows := growth(fit, one.group)) is not None:
             parts.append(f"\nThe best N and D of a budget: {shown(grows.text)}.\n")
     parts += [f"\n{sentence}\n" for sentence in sentences_of(optima, Markdown())]

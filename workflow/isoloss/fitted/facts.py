@@ -189,6 +189,11 @@ class OneFit:
         return self.verdict == SOUND
 
     @property
+    def grave(self) -> tuple[str, ...]:
+        """What the checks found that made the verdict; empty where their table is not read."""
+        return tuple(one.found for one in self.doubts if one.grade != "note")
+
+    @property
     def loud_verdict(self) -> str:
         """The verdict, in capitals where the numbers are not to be used."""
         return self.verdict.upper() if self.verdict == DO_NOT_USE else self.verdict
@@ -289,6 +294,8 @@ class Record:
         if len(self.fits) == 1 or worst.sound:
             return worst.judgement
         count = sum(one.verdict == worst.verdict for one in self.fits)
+        if all(one.judgement == worst.judgement for one in self.fits):
+            return f"{worst.loud_verdict} (all {count} fits): {worst.reasons}"
         whose = " ".join(
             [worst.group] * (len(self.groups) > 1) + [worst.response] * (len(self.responses) > 1)
         )

@@ -7,9 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from isoloss.core import escape
+from isoloss.formulas import latex_name
 
 TEXT, NUMBER, SYMBOL, MATH = "text", "number", "symbol", "math"  # kinds of columns
 _POWER = re.compile(r"([\d.]+)e(-?\d+)")
+_GREEK = "".join(escape.GREEK)
+_PART = rf"(?:[A-Za-z0-9]+|[{_GREEK}])"  # of a name: a word, a number or a Greek letter
+_NAME = re.compile(rf"(?!\d){_PART}(?:_{_PART})*")  # that is set as those of formulas are
 
 
 @dataclass(frozen=True)
@@ -131,9 +135,13 @@ def latex_symbol(symbol: str) -> str:
 
     >>> latex_symbol("α_N"), latex_symbol("R_D*")
     ('\\alpha_{N}', 'R_{D}^*')
+    >>> print(latex_symbol("best"), latex_symbol("N_half"), latex_symbol("t0"))
+    \mathrm{best} N_{\mathrm{half}} t_{0}
     """
-    base, _, index = symbol.partition("_")
-    index, star = index.removesuffix("*"), "^*" if index.endswith("*") else ""
+    bare, star = symbol.removesuffix("*"), "^*" if symbol.endswith("*") else ""
+    if _NAME.fullmatch(bare):
+        return latex_name(bare) + star
+    base, _, index = bare.partition("_")
     base = escape.GREEK.get(base, base)
     if not re.fullmatch(r"\\?[A-Za-z]+", base, re.ASCII):
         return rf"\mbox{{{escape.latex(symbol)}}}"

@@ -6,6 +6,7 @@ from isoloss.core.registry import FIT_TABLES
 
 TABLES = FIT_TABLES
 RESPONSE = "loss"  # what a fit is of, unless it is of another column of the runs
+ERROR = "error"  # the unit of a loss that is an error rate, a share of what was asked
 AT_END = "at_end"  # column of a chain: the law leaves the range of its response there
 FARTHEST = "farthest"  # column of answers: the variable that lies farthest outside the runs
 # columns of a prediction beside variables and response

@@ -9,6 +9,7 @@ from isoloss.fitted import bibliography, paper_tables
 from isoloss.fitted.facts import (
     DO_NOT_USE,
     FIXED,
+    OneFit,
     RunCounts,
     allocations,
     budget_losses,
@@ -28,6 +29,7 @@ _GAINS = (
     "Times the largest run: C over the baseline's largest run, or what the group needs for the same"
     " loss over its own, whichever is more."
 )
+_NAMED = 2  # fits of one verdict that are named
 Titled = tuple[str, str, Sequence[Column]]  # title, note, columns
 
 
@@ -90,15 +92,24 @@ def paper(fit: Fit, context: Context | None = None) -> str:
 
 
 def verdict(fit: Facts) -> str:
-    """The verdict on every fit in a sentence, those that are sound together."""
+    """The verdict on every fit in a sentence, those that are alike together."""
     if not fit.unsound:
         return f"Verdict: {fit.judgement}."
-    verdicts = [f"{one.group}, {one.response}: {one.judgement}" for one in fit.unsound]
-    if len(fit.fits) == 1:
-        verdicts = [fit.judgement]
-    elif sound := len(fit.fits) - len(verdicts):
+    alike: dict[str, list[OneFit]] = {}
+    for one in fit.unsound:
+        alike.setdefault(one.judgement, []).append(one)
+    if len(alike) == 1 and len(fit.unsound) == len(fit.fits):
+        return escape.visible(f"Verdict: {fit.judgement}")
+    verdicts = [f"{_named(ones)}: {judgement}" for judgement, ones in alike.items()]
+    if sound := len(fit.fits) - len(fit.unsound):
         verdicts.append(f"{sound} other {'fit is' if sound == 1 else 'fits are'} sound")
     return escape.visible("Verdict: " + "; ".join(verdicts))
+
+
+def _named(fits: Sequence[OneFit]) -> str:
+    """Group and response of some fits; of many how many they are, and the first."""
+    first = " and ".join(f"{one.group}, {one.response}" for one in fits[:_NAMED])
+    return f"{len(fits)} fits, such as {first}" if len(fits) > _NAMED else first
 
 
 def _head(facts: Facts) -> str:
@@ -127,14 +138,18 @@ def _tables(fit: Fit, facts: Facts, context: Context) -> list[Titled]:
         shown.append(("Best division of a budget", note[:1].upper() + note[1:], columns))
     if context.losses:
         columns = paper_tables.losses(context.losses, fit.loss_unit)
-        shown.append(("Loss of a budget", "", columns))
+        note = _intervals(facts)
+        shown.append(("Loss of a budget", f"{note[:1].upper()}{note[1:]}.", columns))
     if context.gains:
-        shown.append(("Compute-equivalent gain", _GAINS, paper_tables.gains(context.gains)))
+        note = f"{_GAINS} Interval: {100 * facts.level:.4g} %."
+        shown.append(("Compute-equivalent gain", note, paper_tables.gains(context.gains)))
     if columns := for_paper(context.optima):
-        note = "; ".join(asked_of(context.optima, Markdown()))
+        note = "; ".join([*asked_of(context.optima, Markdown()), _intervals(facts)])
         shown.append(("Optimum", f"{note[:1].upper()}{note[1:]}.", columns))
     if context.mixtures:
-        shown.append(("Best mixture", "", paper_tables.mixtures(context.mixtures)))
+        note = _intervals(facts)
+        columns = paper_tables.mixtures(context.mixtures)
+        shown.append(("Best mixture", f"{note[:1].upper()}{note[1:]}.", columns))
     if context.comparisons:
         losses = paper_tables.published(context.comparisons)
         shown.append(("Published laws on these runs", _SHIFT, losses))
@@ -172,4 +187,5 @@ def _intervals(facts: Facts) -> str:
     one = facts.fits[0]
     if one.method in (FIXED, "none"):
         return "without intervals"
-    return f"{100 * facts.level:.4g} % intervals in brackets"
+    refits = f", from {one.n_replicates_converged} refits" if one.n_replicates else ""
+    return f"{100 * facts.level:.4g} % intervals in brackets{refits}"

@@ -174,8 +174,14 @@ def losses(by_group: Mapping[str, Sequence[BudgetLoss]], unit: str) -> list[Colu
 
 
 def times(factor: float) -> str:
-    """A budget over that of the largest run."""
-    return f"{factor:.3g}" if factor < 1e6 else units.power(factor)
+    """A budget over that of the largest run, or another factor; powers of ten beyond 1e6 and 1e-3.
+
+    >>> times(6563.0), times(2e8), times(0.787), times(5e-7)
+    ('6560', '2e8', '0.787', '5e-7')
+    """
+    if factor and not 1e-3 <= abs(factor) < 1e6:
+        return units.power(factor)
+    return f"{float(f'{factor:.3g}'):g}"
 
 
 def _allocation(one: Allocation) -> tuple[str, str, str, str]:
@@ -209,7 +215,7 @@ def _known(value: float, form: Callable[[float], str]) -> str:
 def _gain(one: Gain) -> str:
     if math.isnan(one.loss):
         return "none: an exponent is not positive"
-    return f"{one.gain.estimate:.3g}" if one.reaches else "never reached"
+    return times(one.gain.estimate) if one.reaches else "never reached"
 
 
 def gains(gains: Sequence[Gain]) -> list[Column]:
@@ -226,7 +232,7 @@ def gains(gains: Sequence[Gain]) -> list[Column]:
             Column(
                 "interval",
                 NUMBER,
-                [interval(one.gain.low, one.gain.high, "{:.3g}".format) for one in gains],
+                [interval(one.gain.low, one.gain.high, times) for one in gains],
             ),
         ]
     )

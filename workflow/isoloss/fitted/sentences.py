@@ -24,8 +24,9 @@ from isoloss.fitted.facts import (
     Record,
     RunCounts,
 )
+from isoloss.fitted.growth import growth
 from isoloss.fitted.markup import Markdown, latex_symbol
-from isoloss.fitted.names import FALLBACK, FORMULA
+from isoloss.fitted.names import ERROR, FALLBACK, FORMULA, RESPONSE
 from isoloss.fitted.optima import Optimum, sentences_of
 from isoloss.fitted.reach import Reach
 from isoloss.fitted.result import Fit
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 _FEW = 4  # groups that are told one by one
 _REASONS = 6  # why runs were excluded, that are told one by one
+_NAME = re.compile(r"[A-Za-z]|\\[a-z]+(\{[^{}]*\})?")  # of one symbol in LaTeX
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,7 @@ def paragraph(fit: Fit, facts: Record, context: Context, markup: Markdown) -> st
         *_unseen(facts, context, markup),
         _doubts(facts, markup),
         *_decisions(context, markup),
+        _growth(fit, context, markup),
         *_gains(context, markup),
         *sentences_of(context.optima, markup),
         *_published(context, markup),
@@ -130,13 +133,22 @@ def _data(fit: Fit, facts: Record, context: Context, markup: Markdown) -> str:
     """The law, and the runs that it was fitted to."""
     card = registry.facts("law", fit.facts["card"])
     title = markup.text(card["TITLE"]) + markup.cite(list(bibliography.of_law(fit.facts["card"])))
-    where = "" if fit.of_loss else f", $L$ being {markup.text(fit.quantity)},"
     title = "" if fit.facts["card"] == FORMULA else f" ({title})"  # what users type has no source
-    sentence = f"We fitted the law {markup.math(formula(fit))}{where}{title} to {_runs(facts)}"
+    law = f"{markup.math(formula(fit))}{_being(fit, markup)}"
+    sentence = f"We fitted the law {law}{title} to {_runs(facts)}"
     sentence += f" of {markup.text(context.source)}" if context.source else ""
     sizes = _ranges(fit, markup)
     sentence += f", with {sizes}" if sizes else ""
     return f"{sentence}.{_groups(facts, markup)}"
+
+
+def _being(fit: Fit, markup: Markdown) -> str:
+    """What the left side of the law stands for, where it is not called what was fitted."""
+    left = formula(fit).partition(" = ")[0]
+    if fit.of_loss or left == latex_symbol(fit.quantity):
+        return ""
+    left = left if _NAME.fullmatch(left) else "L"  # of \log L too
+    return f", {markup.math(left)} being {markup.text(fit.quantity)},"
 
 
 def _runs(facts: Record) -> str:
@@ -164,12 +176,14 @@ def _groups(facts: Record, markup: Markdown) -> str:
 
 
 def _ranges(fit: Fit, markup: Markdown) -> str:
-    """Least and greatest N, D, C and further variables of the runs that were fitted."""
+    """Least and greatest N, D, C and further variables of the law, over the runs fitted."""
     seen = set(fit.residuals.loc[~fit.residuals["held_out"], "run_id"])
     points = fit.points[fit.points["run_id"].isin(seen)] if len(fit.points) else fit.points
     per = fit.loss_unit.partition("/")[2] if fit.of_loss else ""
-    shown = []
-    for letter, what in (("N", "parameters"), ("D", f"{per or 'token'}s"), ("C", "FLOP")):
+    shown, examples = [], f"{per or 'token'}s"
+    letters = {"N": "parameters", "D": examples, "C": "FLOP"}
+    letters |= {"U": f"distinct {examples}"} if "U" in fit.law.variables else {}
+    for letter, what in letters.items():
         values = points[LETTERS[letter]].dropna() if LETTERS[letter] in points else []
         if not len(values):
             continue
@@ -179,7 +193,7 @@ def _ranges(fit: Fit, markup: Markdown) -> str:
             low, high = markup.power(low), markup.power(high)
         ends = low if low == high else f"{low} to {high}"
         shown.append(f"{markup.math(letter)} of {ends} {what}")
-    further = [] if fit.law.proportions else [v for v in fit.law.variables if v not in LETTERS]
+    further = [] if fit.law.proportions else [v for v in fit.law.variables if v not in letters]
     for name in (name for name in further if name in points and points[name].notna().any()):
         low, high = units.count(points[name].min()), units.count(points[name].max())
         shown.append(f"{markup.text(name)} of {low if low == high else f'{low} to {high}'}")
@@ -256,7 +270,7 @@ def _estimate(facts: Record, markup: Markdown) -> str:
         return f"The estimator is: {markup.text(one.objective)}."
     name, _, setting = one.objective.rstrip(")").partition("(")
     value = setting.partition("=")[2]
-    both = f"predicted and observed {markup.text(one.quantity)}"
+    both = f"predicted and observed {markup.text(_called(one))}"
     words = {
         "{cite}": markup.cite(list(bibliography.of_methods(name))),
         "{delta}": f" ({markup.math(_DELTA + value)})" if value else "",
@@ -268,6 +282,11 @@ def _estimate(facts: Record, markup: Markdown) -> str:
     for word, text in words.items():
         summed = summed.replace(word, text)
     return f"The parameters minimise the sum over runs of {summed}; {_starts(facts, markup)}."
+
+
+def _called(one: OneFit) -> str:
+    """What was fitted, in a word: the loss, an error rate, or the name of another column."""
+    return ERROR if (one.quantity, one.loss_unit) == (RESPONSE, ERROR) else one.quantity
 
 
 def _starts(facts: Record, markup: Markdown) -> str:
@@ -355,38 +374,63 @@ def _errors(facts: Record, markup: Markdown) -> str:
     """How well the law describes the runs that it was fitted to."""
     ones = [one for one in facts.fits if math.isfinite(one.rmse)]
     if len(ones) > _FEW:
-        low, high = (f"{end(one.rmse for one in ones):.3g}" for end in (min, max))
-        return f"The RMSE on the runs fitted is {low} to {high} {markup.text(ones[0].loss_unit)}."
-    told = [
-        f"{_error(one.rmse, one, markup)} ({markup.math('R^2')} {one.r2:.4f})"
-        + (f" for {_whose(facts, one, markup)}" if len(facts.fits) > 1 else "")
-        for one in ones
-    ]
-    return f"The RMSE on the runs fitted is {_listed(told)}." if told else ""
+        low, high = _ends([one.rmse for one in ones])
+        return f"The RMSE on the runs fitted is {low:.3g} to {_error(high, ones[0], markup)}."
+    square = markup.math("R^2")
+    told = [f"{_error(one.rmse, one, markup)} ({square} {one.r2:.4f})" for one in ones]
+    shown = _by_fit(told, ones, facts, markup)
+    return f"The RMSE on the runs fitted is {shown}." if told else ""
 
 
 def _error(value: float, one: OneFit, markup: Markdown) -> str:
-    unit = "" if one.loss_unit == "1" else f" {one.loss_unit}"
+    unit = "" if one.loss_unit in ("1", ERROR) else f" {one.loss_unit}"
     return f"{value:.3g}{markup.text(unit) if unit else ''}"
 
 
 def _unseen(facts: Record, context: Context, markup: Markdown) -> list[str]:
     """Errors on runs that the fit did not see: of most compute, or of other folds."""
     held = context.held or facts
-    largest = [one for one in held.fits if math.isfinite(one.held_out_rmse)]
-    sentences = []
-    for one in largest[:_FEW]:
-        whose = f" ({_whose(held, one, markup)})" if len(held.fits) > 1 else ""
-        guess = one.held_out_baseline_rmse
-        before = one.folds[0].before if one.folds else "budget"
-        beside = f", against {guess:.3g} by the mean of the largest {before} fitted"
-        sentences.append(
-            f"Fitted without the {_count(one.n_held_out)} of {_which([one], markup)}{whose},"
-            " the law predicts"
-            f" {'it' if one.n_held_out == 1 else 'them'} with an RMSE of"
-            f" {_error(one.held_out_rmse, one, markup)}{beside if math.isfinite(guess) else ''}."
-        )
+    ones = [one for one in held.fits if math.isfinite(one.held_out_rmse)]
+    sentences = [_largest(ones, held, markup)] if ones else []
     return sentences + _over_folds(facts, markup)
+
+
+def _largest(ones: Sequence[OneFit], held: Record, markup: Markdown) -> str:
+    """Errors on the runs of most compute, or of the largest values, one sentence for all fits."""
+    least, most = _ends([one.n_held_out for one in ones])
+    many = _count(most) if least == most else f"{least} to {_count(most)}"
+    of_each = "" if len(held.fits) == 1 else f" of each {_each(held)}"
+    before = ones[0].folds[0].before if ones[0].folds else "budget"
+    errors = [one.held_out_rmse for one in ones]
+    if len(ones) > _FEW:
+        low, high = _ends(errors)
+        error = f"{low:.3g} to {_error(high, ones[0], markup)}"
+        better = sum(one.held_out_rmse < one.held_out_baseline_rmse for one in ones)
+        guess = f", less than by the mean of the largest {before} fitted in {better} of {len(ones)}"
+    else:
+        error = _by_fit([_error(error, ones[0], markup) for error in errors], ones, held, markup)
+        guesses = [one.held_out_baseline_rmse for one in ones]
+        told = _listed([f"{guess:.3g}" for guess in guesses])
+        known = all(map(math.isfinite, guesses))
+        guess = f", against {told} by the mean of the largest {before} fitted" if known else ""
+    return (
+        f"Fitted without the {many} of {_which(ones, markup)}{of_each}, the law predicts"
+        f" {'it' if most == 1 else 'them'} with an RMSE of {error}{guess}."
+    )
+
+
+def _each(facts: Record) -> str:
+    """What the fits are told apart by: groups, or groups and responses."""
+    return "group" if len(facts.responses) == 1 else "fit"
+
+
+def _by_fit(told: Sequence[str], ones: Sequence[OneFit], facts: Record, markup: Markdown) -> str:
+    """What is told of some fits, each with its name where there are several fits."""
+    if len(facts.fits) == 1:
+        return _listed(told)
+    return _listed(
+        [f"{text} for {_whose(facts, one, markup)}" for text, one in zip(told, ones, strict=True)]
+    )
 
 
 def _over_folds(facts: Record, markup: Markdown) -> list[str]:
@@ -401,13 +445,8 @@ def _over_folds(facts: Record, markup: Markdown) -> list[str]:
         low, high = _ends([one.fold_rmse for one in ones])
         errors = f"{low:.3g} to {_error(high, ones[0], markup)}"
     else:
-        errors = _listed(
-            [
-                _error(one.fold_rmse, one, markup)
-                + (f" for {_whose(facts, one, markup)}" if len(facts.fits) > 1 else "")
-                for one in ones
-            ]
-        )
+        told = [_error(one.fold_rmse, one, markup) for one in ones]
+        errors = _by_fit(told, ones, facts, markup)
     told = f"On runs held out by the rule {markup.text(rule)} ({folds} folds{each})"
     return [f"{told} the RMSE is {errors}."]
 
@@ -424,15 +463,30 @@ def _doubts(facts: Record, markup: Markdown) -> str:
     ones = [one for one in facts.fits if one.verdict == WITH_CARE]
     if not ones:
         return ""
+    by_reason: dict[str, list[OneFit]] = {}
+    for one in ones:
+        for reason in one.grave or (one.reasons,):
+            by_reason.setdefault(reason, []).append(one)
+    most_first = sorted(by_reason.items(), key=lambda reason: -len(reason[1]))
     told = [
-        f"{_whose(facts, one, markup)}: {markup.text(one.reasons)}"
-        if len(facts.fits) > 1
-        else markup.text(one.reasons)
-        for one in ones[:_FEW]
+        _whose_all(alike, facts, markup) + markup.text(reason)
+        for reason, alike in most_first[:_FEW]
     ]
-    more = f"; and {len(ones) - _FEW} more fits" if len(ones) > _FEW else ""
+    rest = len(most_first) - len(told)
+    more = f"; and {rest} more reasons" if rest > 1 else "; and 1 more reason" * rest
     cite = markup.cite(["isoloss"])
     return f"The checks by isoloss{cite} ask for care ({'; '.join(told)}{more})."
+
+
+def _whose_all(ones: Sequence[OneFit], facts: Record, markup: Markdown) -> str:
+    """Which fits they are, before a colon; how many where they are many or all."""
+    if len(facts.fits) == 1:
+        return ""
+    if len(ones) == len(facts.fits):
+        return f"all {len(ones)} fits: "
+    if len(ones) > _FEW:
+        return f"{len(ones)} of {len(facts.fits)} fits: "
+    return f"{_listed([_whose(facts, one, markup) for one in ones])}: "
 
 
 def _decisions(context: Context, markup: Markdown) -> list[str]:
@@ -469,6 +523,8 @@ def _gains(context: Context, markup: Markdown) -> list[str]:
     for one in context.gains:
         if math.isfinite(one.gain.estimate):
             by_group.setdefault(one.group, []).append(one)
+    if len(by_group) > _FEW:
+        return [_many_gains(by_group, markup)]
     sentences = []
     for number, (group, ones) in enumerate(by_group.items()):
         over = markup.text(ones[0].baseline)
@@ -480,11 +536,49 @@ def _gains(context: Context, markup: Markdown) -> list[str]:
     return sentences
 
 
+def _many_gains(by_group: Mapping[str, Sequence[Gain]], markup: Markdown) -> str:
+    """The range of the gains of many groups over the baseline, a part for each budget."""
+    by_budget: dict[float, list[float]] = {}
+    for ones in by_group.values():
+        for one in ones:
+            by_budget.setdefault(one.flops, []).append(one.gain.estimate)
+    told = [
+        " to ".join(markup.power(paper_tables.times(end)) for end in _ends(gains))
+        + f" at {markup.power(units.power(flops))} FLOP"
+        for flops, gains in by_budget.items()
+    ]
+    over = markup.text(next(iter(by_group.values()))[0].baseline)
+    return (
+        f"The compute-equivalent gains of {len(by_group)} groups over {over} (the compute of {over}"
+        f" over that with which a group reaches the same loss) are {_listed(told)}; the table of"
+        " gains has each with its interval, and how far it is extrapolated."
+    )
+
+
 def _gain(one: Gain, markup: Markdown) -> str:
-    gain = markup.text(paper_tables.quantity(one.gain, "{:.3g}".format))
+    gain = markup.text(paper_tables.quantity(one.gain, paper_tables.times))
     where = f"at {markup.power(units.power(one.flops))} FLOP"
     equal = ", which does not tell them apart" if one.gain.low <= 1 <= one.gain.high else ""
     return f"{gain} {where} ({_beyond(one.beyond, one.reach, markup)}{equal})"
+
+
+def _growth(fit: Fit, context: Context, markup: Markdown) -> str:
+    """By which powers of the budget the best N and D grow; nothing of many groups."""
+    grows = {group: growth(fit, group) for group in list(context.allocations)[: _FEW + 1]}
+    known = {group: one for group, one in grows.items() if one is not None}
+    if not known or len(context.allocations) > _FEW:
+        return ""
+    several = len(context.allocations) > 1
+    told = [
+        markup.text(paper_tables.quantity(one.n, "{:.3f}".format))
+        + (f" for {markup.text(group)}" if several else "")
+        for group, one in known.items()
+    ]
+    best_n, best_d = markup.math("N \\propto C^{a}"), markup.math("D \\propto C^{1 - a}")
+    return (
+        f"At the budget of the largest run the best division grows as {best_n} and {best_d}, with"
+        f" {markup.math('a')} = {_listed(told)}."
+    )
 
 
 def _published(context: Context, markup: Markdown) -> list[str]:

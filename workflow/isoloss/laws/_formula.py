@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -24,6 +23,7 @@ from isoloss.formulas import (
     as_latex,
     as_python,
     domains,
+    latex_name,
     named,
     names_of,
     operation,
@@ -217,10 +217,10 @@ class _OfFormula(Law):
 
     @property
     def latex(self) -> str:
-        """The formula as LaTeX; a subscript of several letters has braces."""
+        """The formula as LaTeX; names of several letters are upright."""
         if self.asked.latex:
             return self.asked.latex
-        symbols = {t.name: re.sub(r"_(\w{2,})", r"_{\1}", t.symbol) for t in self.terms}
+        symbols = {t.name: latex_name(t.symbol) for t in self.terms if t.symbol.isidentifier()}
         left = as_latex(named(self.asked.formula.response or "L"), symbols)
         return f"{left} = {as_latex(self.asked.formula.tree, symbols)}"
 

@@ -375,16 +375,20 @@ def _errors(facts: Record, markup: Markdown) -> str:
     ones = [one for one in facts.fits if math.isfinite(one.rmse)]
     if len(ones) > _FEW:
         low, high = _ends([one.rmse for one in ones])
-        return f"The RMSE on the runs fitted is {low:.3g} to {_error(high, ones[0], markup)}."
+        least = markup.power(units.plain(low))
+        return f"The RMSE on the runs fitted is {least} to {_error(high, ones[0], markup)}."
     square = markup.math("R^2")
-    told = [f"{_error(one.rmse, one, markup)} ({square} {one.r2:.4f})" for one in ones]
+    told = [
+        f"{_error(one.rmse, one, markup)} ({square} {markup.power(units.decimals(one.r2))})"
+        for one in ones
+    ]
     shown = _by_fit(told, ones, facts, markup)
     return f"The RMSE on the runs fitted is {shown}." if told else ""
 
 
 def _error(value: float, one: OneFit, markup: Markdown) -> str:
     unit = "" if one.loss_unit in ("1", ERROR) else f" {one.loss_unit}"
-    return f"{value:.3g}{markup.text(unit) if unit else ''}"
+    return f"{markup.power(units.plain(value))}{markup.text(unit) if unit else ''}"
 
 
 def _unseen(facts: Record, context: Context, markup: Markdown) -> list[str]:

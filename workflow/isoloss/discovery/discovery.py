@@ -278,7 +278,10 @@ class Work:
         data = self.scale.apply({k: x[rows] for k, x in table.variables.items()})
         blocks = blocks_of(data, table.y[rows], table.group[rows])
         parts = [Holdout(one.name, one.out[rows]) for one in self.held if one.out[rows].any()]
-        return edge_of(blocks, parts, table.positive, table.bounded)
+        largest = outermost(self.held, rows)[np.maximum(blocks.rows, 0)] & blocks.real
+        tuned = self.columns.tuned
+        beyond = {k: x if k in tuned else further(x, x) for k, x in blocks.data.items()}
+        return edge_of(blocks, parts, table.positive, table.bounded, beyond, largest)
 
     def nested(self, rows: np.ndarray) -> Nested | None:
         """Some of the runs without the largest, and these; None of a table too small for it."""

@@ -16,7 +16,7 @@ from isoloss.discovery.roles import Columns
 from isoloss.discovery.scaled import Blocks
 
 INSIDE = 0.6  # weight of the error of all runs beside the mean over hold-outs
-PENALTY, SHORT = 0.05, 2.0  # of a parameter, in 2 ln(error), and divided by a group's runs
+PENALTY, SHORT = 0.05, 1.0  # of a parameter, in 2 ln(error), and divided by a group's runs
 SLOPES = 0.2  # of an exponent that depends on a variable: it changes far away
 TURNS = 0.3  # of a variable that the response turns back in beyond the runs, in 2 ln(error)
 LEAVES = 1.0  # where the response leaves 0 to 1 beyond the runs, which it cannot
@@ -34,6 +34,7 @@ ROUNDS = 2  # in which forms grow by a part
 CEILING = 10.0  # times the spread of the responses, that an error counts at most
 EXACT = 1e-6  # of the responses' spread: smaller errors are rounding, and compare nothing
 ROUNDED = 1e-9  # of that spread: what an error counts at least
+SAME = 0.01  # of the noise: forms that differ by less beyond the runs are one form
 ALIKE = 1e-3  # relative difference of all errors below which two forms predict alike
 
 
@@ -49,6 +50,7 @@ class Fitted:
         scatter: standard error of what is predicted of the runs of every hold-out, mean over them,
             for noise of 1, (h,).
         far: the same of what the fit of all runs predicts beyond them.
+        ahead: what it predicts there, (m,).
         inside: mean absolute error of the runs when all of them are fitted, for each run that is
             left over by the parameters.
         loose: directions that the runs do not determine; see `looseness`.
@@ -65,6 +67,7 @@ class Fitted:
     counts: np.ndarray
     scatter: np.ndarray
     far: float
+    ahead: np.ndarray
     inside: float
     loose: int
     turns: int
@@ -99,6 +102,17 @@ class Fitted:
         errors = np.where(finite, self.errors, 1.0)
         return np.where(finite, errors**2 / np.hypot(errors, noise * self.scatter), np.inf)
 
+    def repeats(self, other: Fitted, noise: float) -> bool:
+        """Whether it is another form again: the same one written otherwise, or a larger one.
+
+        A larger one is that has more parameters that the runs do not determine, and beyond the
+        runs predicts the same within their noise.
+        """
+        with np.errstate(invalid="ignore"):  # beyond the runs a form may overflow
+            apart = np.abs(self.ahead - other.ahead).mean()
+        larger = self.form.size > other.form.size and self.loose > other.loose
+        return bool(apart < (noise if larger else SAME * noise))
+
     def score(self, noise: float) -> float:
         """The mean over hold-outs; least is best."""
         return float(np.mean(self.terms(noise)))
@@ -130,6 +144,11 @@ class Edge:
     def weight(self) -> np.ndarray:
         """Of the runs in every fit, (h + 1, g, n): without each hold-out, and of all runs last."""
         return (self.blocks.real & ~self.out).astype(float)
+
+    @property
+    def ahead(self) -> np.ndarray:
+        """Which of the runs further out are looked at, bool (g, n)."""
+        return self.blocks.real if self.largest is None else self.largest
 
     @property
     def fewest(self) -> int:
@@ -177,8 +196,21 @@ def fitted(form: Form, edge: Edge, seed: int) -> Fitted:
     runs = real.sum() / g
     turns, leaves = beyond(model, whole, edge.bounded)
     scatter, far = scatter_of(model, edge, theta)
+    ahead = model.predicted(whole, edge.beyond or edge.blocks.data)[edge.ahead]
     return Fitted(
-        form, errors, counts, scatter, far, inside, loose, turns, leaves, whole, runs, edge.kinds
+        form,
+        errors,
+        counts,
+        scatter,
+        far,
+        ahead,
+        inside,
+        loose,
+        turns,
+        leaves,
+        whole,
+        runs,
+        edge.kinds,
     )
 
 
@@ -196,14 +228,13 @@ def scatter_of(model: FormOnBlocks, edge: Edge, theta: np.ndarray) -> tuple[np.n
     size = np.ones_like(blocks.response)
     if edge.positive:
         size = blocks.response / blocks.response[blocks.real].mean()
-    largest = blocks.real if edge.largest is None else edge.largest
     with np.errstate(all="ignore"):
         slopes = model.law.gradient(theta, blocks.data)
         beyond = model.law.gradient(theta[-1], edge.beyond or blocks.data)
         covariance = _covariance(slopes * (edge.weight / size)[..., None])
         errors = _standard(slopes[:-1], covariance[:-1])
         far = _standard(beyond, covariance[-1])
-    return _mean(errors, out, out.sum(axis=(1, 2))), float(far[largest].mean())
+    return _mean(errors, out, out.sum(axis=(1, 2))), float(far[edge.ahead].mean())
 
 
 def _covariance(slopes: np.ndarray) -> np.ndarray:

@@ -213,6 +213,45 @@ def hill() -> pd.DataFrame:
     return by_group(8, one)
 
 
+def many_models() -> pd.DataFrame:
+    """Fine-tuning of forty models and tasks, 10 to 15 sizes each, a rectified power law."""
+
+    def one(draws):
+        sizes = 200 * 2.0 ** np.arange(draws.integers(10, 16))
+        e, b, d, beta = draws.uniform([0.8, 1, 2.5, 0.3], [2.5, 4, 5, 0.9])
+        t = pd.DataFrame({"size": sizes})
+        t["loss"] = e + b / (1 + (t["size"] / 10**d) ** beta)
+        return t.assign(test=t["size"] > sizes[-1] / 1.9)
+
+    return by_group(40, one)
+
+
+def streams() -> pd.DataFrame:
+    """Parallel streams, one to eight of them, two corpora (Chen et al. 2025)."""
+
+    def one(draws):
+        t = crossed(params=np.geomspace(5e8, 5e9, 6), streams=np.arange(1, 9))
+        share, e, a = draws.uniform([0.25, 0.8, 0.15], [0.5, 1.4, 0.25])
+        t["loss"] = (2e8 / (t.params * (share * np.log(t.streams) + 1))) ** a + e
+        return t.assign(test=(t.streams > 6) | (t.params > 4e9))
+
+    return by_group(2, one)
+
+
+def falls_and_rises() -> pd.DataFrame:
+    """A score that falls, then rises to a level, eight tasks of 10 to 20 runs; no form is it."""
+
+    def one(draws):
+        t = pd.DataFrame({"log_flops": np.linspace(-2, 3, draws.integers(13, 24))})
+        low, high = [-0.6, 0.1, 0.8, 1.2, 0.05, -1.2, 0.6], [-0.4, 0.25, 1.5, 2.0, 0.15, -0.2, 1.1]
+        e, a, k, m, c, place, w = draws.uniform(low, high)
+        rise = a * np.tanh(k * (t.log_flops - m))
+        t["brier"] = e + rise - c / np.cosh((t.log_flops - place) / w) ** 2
+        return t.assign(test=t.log_flops > 1.9)
+
+    return by_group(8, one)
+
+
 def tuned() -> pd.DataFrame:
     """Learning rate and batch size around their best, which N and D move (Li et al. 2025)."""
     t = crossed(
@@ -255,6 +294,9 @@ KINDS = {
     "broken": broken,
     "broken twice": broken_twice,
     "hill": hill,
+    "many models": many_models,
+    "streams": streams,
+    "falls and rises": falls_and_rises,
     "tuned": tuned,
     "vocabulary": vocabulary,
 }

@@ -34,6 +34,7 @@ TRIED = 12  # forms at most that are typed for them
 PLAIN = 4  # forms at most that are typed for the simplest
 SAME = 1e-6  # relative difference of all predictions, below which two laws are one
 BEYOND = 3.0  # times the largest runs, where the best five are asked for their median
+HALF = 1e-9  # by which a share of weights may miss one half and is it all the same
 WIDER = 10.0  # times the largest values, where the laws are compared
 
 
@@ -133,18 +134,23 @@ class Discovery:
     def median(self, runs: pd.DataFrame | None = None, *, group: str | None = None, **values):
         """The median of the best five laws; arguments as of `FoundLaw.predict`.
 
-        Laws whose score is worse than the best one's by more than 1 are left out of it.
+        Laws whose score is worse than the best one's by more than 1 are left out of it. Each of the
+        others has the weight of the inverse of its squared error, as its score tells it.
         """
-        return np.median(self._all(runs, group, values), axis=0)
+        return median_of(self._all(runs, group, values), [law.score for law in self._near])
 
     def spread(self, runs: pd.DataFrame | None = None, *, group: str | None = None, **values):
         """Largest minus least prediction of the laws of the median, float64 (n,)."""
         return np.ptp(self._all(runs, group, values), axis=0)
 
-    def _all(self, runs, group, values) -> np.ndarray:
+    @property
+    def _near(self) -> list[FoundLaw]:
+        """The laws of the median."""
         least = min(law.score for law in self.laws)
-        used = [law for law in self.laws if law.score <= least + MARGIN]
-        return np.stack([law.predict(runs, group=group, **values) for law in used])
+        return [law for law in self.laws if law.score <= least + MARGIN]
+
+    def _all(self, runs, group, values) -> np.ndarray:
+        return np.stack([law.predict(runs, group=group, **values) for law in self._near])
 
     @property
     def command(self) -> str:
@@ -280,7 +286,10 @@ class Work:
         data = self.scale.apply({k: x[rows] for k, x in table.variables.items()})
         blocks = blocks_of(data, table.y[rows], table.group[rows])
         parts = [Holdout(one.name, one.out[rows]) for one in self.held if one.out[rows].any()]
-        return edge_of(blocks, parts, table.positive, table.bounded)
+        largest = outermost(self.held, rows)[np.maximum(blocks.rows, 0)] & blocks.real
+        tuned = self.columns.tuned
+        beyond = {k: x if k in tuned else further(x, x) for k, x in blocks.data.items()}
+        return edge_of(blocks, parts, table.positive, table.bounded, beyond, largest)
 
     def nested(self, rows: np.ndarray) -> Nested | None:
         """Some of the runs without the largest, and these; None of a table too small for it."""
@@ -342,12 +351,15 @@ class Work:
 
         A form is passed over whose fit from the engine's own starts is much worse than the
         search's, and one that predicts what a law before it does: it is the same, written
-        otherwise. The others are placed by their scores with what their typed fits cost.
+        otherwise, or has a part more that the runs do not determine. The others are placed by
+        their scores with what their typed fits cost.
         """
         laws: list[Typed] = []
         for one in order[:TRIED]:
             if len(laws) == count and laws[-1].score(noise) <= one.score(noise):
                 break
+            if any(one.repeats(law.found, noise) for law in laws if not law.adrift):
+                continue
             law = self.typist.typed(one)
             if law.reached:
                 laws = self._apart(sorted([*laws, law], key=lambda own: own.score(noise)))[:count]
@@ -413,14 +425,14 @@ class Work:
         median; where some differ from that by less than the noise of the runs, or a millionth of
         what they predict, the first of these.
         """
-        least = finals[0].score(noise) + MARGIN
-        near = [i for i, one in enumerate(finals) if one.score(noise) <= least]
+        scores = np.array([one.score(noise) for one in finals])
+        near = np.flatnonzero(scores <= scores[0] + MARGIN)
         number, values = self.edges
         made = np.stack([finals[i].at(number, values) for i in near])
-        apart = np.abs(made - np.median(made, axis=0)).mean(axis=1)
+        apart = np.abs(made - median_of(made, scores[near])).mean(axis=1)
         apart = np.where(np.isfinite(apart), apart, np.inf)
         alike = max(noise, 1e-6 * float(np.nanmean(np.abs(made))))
-        return near[int(np.argmax(apart <= max(apart.min(), alike)))]
+        return int(near[np.argmax(apart <= max(apart.min(), alike))])
 
     @cached_property
     def edges(self) -> tuple[np.ndarray, dict[str, np.ndarray]]:
@@ -510,6 +522,27 @@ class Work:
             reason = f"no group {wrong[0]!r}"
             raise IsolossError(Problem("predict", reason, nearest(wrong[0], groups)))
         return np.array([groups.index(name) for name in labels]), values
+
+
+def median_of(made: np.ndarray, scores: Sequence[float] | np.ndarray) -> np.ndarray:
+    """The median of what laws predict, each weighted by the inverse of its squared error, (n,).
+
+    Args:
+        made: what each predicts, (k, n).
+        scores: of each, 2 ln(error), (k,).
+
+    >>> median_of(np.array([[1.0], [2.0], [9.0]]), [0.0, 0.1, 0.2])
+    array([2.])
+    >>> median_of(np.array([[1.0], [2.0], [9.0]]), [-5.0, 0.1, 0.2])
+    array([1.])
+    """
+    weight = np.exp(np.min(scores) - np.asarray(scores))
+    order = np.argsort(made, axis=0)
+    sorted_values = np.take_along_axis(made, order, axis=0)
+    below = np.cumsum(weight[order], axis=0) / weight.sum()
+    ends = [(below < 0.5 + sign * HALF).sum(axis=0) for sign in (-1, 1)]
+    low, high = (np.take_along_axis(sorted_values, end[None], axis=0)[0] for end in ends)
+    return (low + high) / 2
 
 
 def outermost(held: Sequence[Holdout], rows: np.ndarray) -> np.ndarray:

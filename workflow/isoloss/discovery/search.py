@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -15,12 +15,14 @@ from isoloss.discovery.holdouts import Holdout
 from isoloss.discovery.roles import Columns
 from isoloss.discovery.scaled import Blocks
 
-INSIDE = 0.5  # weight of the error of all runs beside the mean over hold-outs
-PENALTY, SHORT = 0.05, 2.0  # of a parameter, in 2 ln(error), and divided by a group's runs
+INSIDE = 0.6  # weight of the error of all runs beside the mean over hold-outs
+PENALTY, SHORT = 0.05, 1.0  # of a parameter, in 2 ln(error), and divided by a group's runs
 SLOPES = 0.2  # of an exponent that depends on a variable: it changes far away
 TURNS = 0.3  # of a variable that the response turns back in beyond the runs, in 2 ln(error)
 LEAVES = 1.0  # where the response leaves 0 to 1 beyond the runs, which it cannot
 LOOSE = 0.1  # of a direction that the runs do not determine, in 2 ln(error)
+RIDGE = 1e-10  # of a normal matrix of unit diagonal
+WIDEST = 1e24  # square of a standard error at most, for noise of 1
 SLACK = 1e-7  # singular value below which a direction is loose, of the largest
 FAR = 10.0  # times the largest value, where the response is looked at
 WHOLE = 0.505  # how far from 0.5 a response from 0 to 1 may lie
@@ -32,6 +34,7 @@ ROUNDS = 2  # in which forms grow by a part
 CEILING = 10.0  # times the spread of the responses, that an error counts at most
 EXACT = 1e-6  # of the responses' spread: smaller errors are rounding, and compare nothing
 ROUNDED = 1e-9  # of that spread: what an error counts at least
+SAME = 0.01  # of the noise: forms that differ by less beyond the runs are one form
 ALIKE = 1e-3  # relative difference of all errors below which two forms predict alike
 
 
@@ -44,6 +47,10 @@ class Fitted:
         errors: mean absolute error of every hold-out, (h,), at most ten times the responses' own
             spread; infinite where there is a run of which nothing is predicted.
         counts: runs of every hold-out, (h,).
+        scatter: standard error of what is predicted of the runs of every hold-out, mean over them,
+            for noise of 1, (h,).
+        far: the same of what the fit of all runs predicts beyond them.
+        ahead: what it predicts there, (m,).
         inside: mean absolute error of the runs when all of them are fitted, for each run that is
             left over by the parameters.
         loose: directions that the runs do not determine; see `looseness`.
@@ -58,6 +65,9 @@ class Fitted:
     form: Form
     errors: np.ndarray
     counts: np.ndarray
+    scatter: np.ndarray
+    far: float
+    ahead: np.ndarray
     inside: float
     loose: int
     turns: int
@@ -72,13 +82,36 @@ class Fitted:
         return float(np.exp(np.mean(np.log(np.maximum(self.errors, 1e-300)))))
 
     def terms(self, noise: float) -> np.ndarray:
-        """2 ln(error) of every hold-out, and of all runs with its weight, and penalties, (h,)."""
+        """2 ln(error) of every hold-out, and of all runs with its weight, and penalties, (h,).
+
+        A fit without the runs held out knows its parameters less well than that of all runs. What
+        its own standard errors explain of the squared error held out is left out, and those of the
+        fit of all runs beyond them are added.
+        """
         form = self.form
         penalty = (PENALTY + SHORT / self.runs) * form.size + SLOPES * form.slopes
         penalty += LOOSE * self.loose + TURNS * self.turns + LEAVES * min(1, self.leaves)
-        outside = 2 * np.log(np.hypot(self.errors, floor_of(noise, self.counts)))
+        missed, far = self.unexplained(noise), noise * self.far
+        outside = 2 * np.log(np.hypot(np.hypot(missed, far), floor_of(noise, self.counts)))
         inside = 2 * np.log(max(self.inside, 1e-300))
         return (1 - INSIDE) * outside + INSIDE * inside + penalty
+
+    def unexplained(self, noise: float) -> np.ndarray:
+        """The errors of the hold-outs, (h,), without what noise in their fits explains of them."""
+        finite = np.isfinite(self.errors)
+        errors = np.where(finite, self.errors, 1.0)
+        return np.where(finite, errors**2 / np.hypot(errors, noise * self.scatter), np.inf)
+
+    def repeats(self, other: Fitted, noise: float) -> bool:
+        """Whether it is another form again: the same one written otherwise, or a larger one.
+
+        A larger one is that has more parameters that the runs do not determine, and beyond the
+        runs predicts the same within their noise.
+        """
+        with np.errstate(invalid="ignore"):  # beyond the runs a form may overflow
+            apart = np.abs(self.ahead - other.ahead).mean()
+        larger = self.form.size > other.form.size and self.loose > other.loose
+        return bool(apart < (noise if larger else SAME * noise))
 
     def score(self, noise: float) -> float:
         """The mean over hold-outs; least is best."""
@@ -95,6 +128,8 @@ class Edge:
         positive: whether the response is above 0 and an offset not below.
         bounded: whether the response cannot leave 0 to 1.
         kinds: what every hold-out is the largest runs of, as in `Fitted`.
+        beyond: variables of the runs further out, (g, n) each; the runs themselves if empty.
+        largest: the runs that are looked at there, bool (g, n); all of them if None.
     """
 
     blocks: Blocks
@@ -102,11 +137,18 @@ class Edge:
     positive: bool
     bounded: bool = False
     kinds: tuple[str, ...] = ()
+    beyond: Mapping[str, np.ndarray] = field(default_factory=dict)
+    largest: np.ndarray | None = None
 
     @property
     def weight(self) -> np.ndarray:
         """Of the runs in every fit, (h + 1, g, n): without each hold-out, and of all runs last."""
         return (self.blocks.real & ~self.out).astype(float)
+
+    @property
+    def ahead(self) -> np.ndarray:
+        """Which of the runs further out are looked at, bool (g, n)."""
+        return self.blocks.real if self.largest is None else self.largest
 
     @property
     def fewest(self) -> int:
@@ -118,12 +160,19 @@ class Edge:
         return FormOnBlocks(form, self.blocks, self.positive)
 
 
-def edge_of(blocks: Blocks, held: Sequence[Holdout], positive: bool, bounded: bool = False) -> Edge:
-    """Hold-outs by block."""
+def edge_of(
+    blocks: Blocks,
+    held: Sequence[Holdout],
+    positive: bool,
+    bounded: bool = False,
+    beyond: Mapping[str, np.ndarray] | None = None,
+    largest: np.ndarray | None = None,
+) -> Edge:
+    """Hold-outs by block; what `beyond` and `largest` are stands in `Edge`."""
     masks = [one.out[np.maximum(blocks.rows, 0)] & blocks.real for one in held]
     out = np.stack([*masks, np.zeros_like(blocks.real)])
     kinds = tuple(one.name.rsplit(maxsplit=1)[0] for one in held)
-    return Edge(blocks, out, positive, bounded, kinds)
+    return Edge(blocks, out, positive, bounded, kinds, beyond or {}, largest)
 
 
 def fitted(form: Form, edge: Edge, seed: int) -> Fitted:
@@ -146,7 +195,63 @@ def fitted(form: Form, edge: Edge, seed: int) -> Fitted:
     loose = looseness(model, whole, inside)
     runs = real.sum() / g
     turns, leaves = beyond(model, whole, edge.bounded)
-    return Fitted(form, errors, counts, inside, loose, turns, leaves, whole, runs, edge.kinds)
+    scatter, far = scatter_of(model, edge, theta)
+    ahead = model.predicted(whole, edge.beyond or edge.blocks.data)[edge.ahead]
+    return Fitted(
+        form,
+        errors,
+        counts,
+        scatter,
+        far,
+        ahead,
+        inside,
+        loose,
+        turns,
+        leaves,
+        whole,
+        runs,
+        edge.kinds,
+    )
+
+
+def scatter_of(model: FormOnBlocks, edge: Edge, theta: np.ndarray) -> tuple[np.ndarray, float]:
+    """Standard errors of predictions for noise of 1: of every hold-out, (h,), and beyond all runs.
+
+    Noise is as the objective sees it: of a response above 0 in proportion to it.
+
+    Args:
+        model: the form on the runs.
+        edge: what is held out, and where the predictions beyond are looked at.
+        theta: of every fit, (h + 1, g, p).
+    """
+    blocks, out = edge.blocks, edge.out[:-1]
+    size = np.ones_like(blocks.response)
+    if edge.positive:
+        size = blocks.response / blocks.response[blocks.real].mean()
+    with np.errstate(all="ignore"):
+        slopes = model.law.gradient(theta, blocks.data)
+        beyond = model.law.gradient(theta[-1], edge.beyond or blocks.data)
+        covariance = _covariance(slopes * (edge.weight / size)[..., None])
+        errors = _standard(slopes[:-1], covariance[:-1])
+        far = _standard(beyond, covariance[-1])
+    return _mean(errors, out, out.sum(axis=(1, 2))), float(far[edge.ahead].mean())
+
+
+def _covariance(slopes: np.ndarray) -> np.ndarray:
+    """Covariances (..., p, p) of parameters for noise of 1, of slopes (..., n, p)."""
+    slopes = np.where(np.isfinite(slopes), slopes, 0.0)
+    length = np.linalg.norm(slopes, axis=-2)
+    length = np.where(length > 0, length, 1.0)[..., None, :]
+    unit = slopes / length
+    normal = np.swapaxes(unit, -1, -2) @ unit
+    inverse = np.linalg.inv(normal + RIDGE * np.eye(normal.shape[-1]))
+    return inverse / length / np.swapaxes(length, -1, -2)
+
+
+def _standard(slopes: np.ndarray, covariance: np.ndarray) -> np.ndarray:
+    """Standard errors (..., n) of predictions by their slopes (..., n, p)."""
+    square = ((slopes @ covariance) * slopes).sum(axis=-1)
+    return np.sqrt(np.where(np.isfinite(square), np.clip(square, 0.0, WIDEST), WIDEST))
 
 
 def _spread(edge: Edge) -> float:

@@ -43,7 +43,7 @@ FEWER = (30, 60, 100, 150, 200, 300, 400, 600)
 # of replicates: a descent ends where Newton's steps, CALM_STEPS in a row, can take no more than
 # this share off the objective
 SETTLED, CALM_STEPS = 1e-9, 6
-REFUSED = 2  # steps in a row not taken, after which rounding may be what hides a gain
+REFUSED = 13  # steps in a row not taken, after which a descent ends
 SHORT = 32  # runs, up to which all groups go together: a step of few rows costs that of an array
 PADDED = 512  # runs, above which groups go together only where they have as many
 
@@ -756,7 +756,7 @@ class _Rows:
         with np.errstate(all="ignore"):
             while self.step < until and self.count:
                 held, size, relative = self._gradients()
-                over = self._over(size, relative)
+                over = self._over(relative)
                 if over.any():
                     self._finish(over, size, relative)
                     held = held[~over]
@@ -785,13 +785,11 @@ class _Rows:
         hidden |= size * (self.high - self.low)[which] <= floor
         return np.where(hidden, 0.0, size / np.maximum(now.absolute[which], 1e-300)).max(axis=-1)
 
-    def _over(self, size: np.ndarray, relative: np.ndarray) -> np.ndarray:
+    def _over(self, relative: np.ndarray) -> np.ndarray:
         """Rows that are there, or get nowhere, bool (b,)."""
         value = self.now.value
-        over = (relative <= AIM) | (self.stuck > 12) | ~np.isfinite(value)
+        over = (relative <= AIM) | (self.stuck >= REFUSED) | ~np.isfinite(value)
         over |= (self.step >= self.most) | (self.calm >= CALM_STEPS)
-        refused = np.flatnonzero((self.stuck >= REFUSED) & ~over)
-        over[refused] = self._left(size, refused) <= AIM
         if self.step and self.step % PATIENCE == 0:
             crawling = self.milestone - value <= CRAWL * np.abs(value)
             over |= crawling & (self.lives == 0)

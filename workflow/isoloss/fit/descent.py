@@ -32,13 +32,19 @@ DAMPED = 1e-3  # what the damping is at least raised from
 ROUND = 1e-2  # share of a damping's own scale that is equal in all directions
 REACHED = 2  # times that a step is made anew because it reached further bounds
 MOST, LAST = 1000, 200  # steps of a descent at most; of one to sharp corners
+REPLICATE = 250  # of a replicate: the few that need more are begun again from others' ends
 SOON = 10  # steps after which the few that are not there yet go on together
 # a descent that gains less than CRAWL in so many steps is damped afresh, LIVES times
 DROP = 0.9  # of an amplitude, that one step takes off it at most
 PATIENCE, CRAWL, LIVES = 40, 1e-6, 3
 BLOCK = 1 << 15  # numbers in one array: theirs must stay in a core's cache
 # steps after which the rows that are left of several blocks go on as one
-FEWER = (60, 200, 400)
+FEWER = (30, 60, 100, 150, 200, 300, 400, 600)
+# of replicates: a descent ends where Newton's steps, CALM_STEPS in a row, can take no more than
+# this share off the objective
+SETTLED, CALM_STEPS = 1e-9, 6
+REFUSED = 13  # steps in a row not taken, after which a descent ends
+SHORT = 32  # runs, up to which all groups go together: a step of few rows costs that of an array
 PADDED = 512  # runs, above which groups go together only where they have as many
 
 # of an objective whose penalties are elementwise: what may differ from problem to problem
@@ -83,7 +89,7 @@ class Ends:
         free: end points, (b, q).
         objective: value there, (b,).
         gradient: largest component of the projected gradient, (b,).
-        left: the same relative to the terms that cancel in it, (b,).
+        left: the same relative to the terms that cancel in it, (b,); 0 of one that has settled.
         iterations: steps taken, (b,).
     """
 
@@ -98,7 +104,10 @@ class Ends:
 
     @property
     def converged(self) -> np.ndarray:
-        """Whether the gradient vanishes to the accuracy of its terms, bool (b,)."""
+        """Whether the gradient vanishes to the accuracy of its terms, bool (b,).
+
+        Or the descent has settled, where that is asked for (`Descents.settled`).
+        """
         return np.isfinite(self.objective) & (self.left <= STATIONARY)
 
 
@@ -196,7 +205,7 @@ class FitProblem:
         if n > PADDED or not self.side_by_side:
             return n
         step = max(8, (1 << (n - 1).bit_length()) // 16)
-        return -(-n // step) * step
+        return max(SHORT, -(-n // step) * step)
 
     def filled(self) -> LawOnRuns:
         """The law on its runs, filled up to `length` with copies of the first."""
@@ -231,6 +240,9 @@ class Descents:
         rivals: whether the least end is all that counts, of starts with the same weights and
             losses: one that at its present rate cannot come below an end that is there already
             stops, and has not converged.
+        settled: share of the objective that is nothing: a descent whose steps, by their own
+            curvature, can gain no more has converged. 0 where the gradient must vanish. Of
+            replicates: they take REPLICATE steps at most.
     """
 
     problem: FitProblem
@@ -240,11 +252,18 @@ class Descents:
     iterations: int | None = None
     held: np.ndarray | None = None
     rivals: bool = False
+    settled: float = 0.0
 
     @property
     def most(self) -> int:
         """Steps at most."""
-        return self.problem.most if self.iterations is None else self.iterations
+        most = self.problem.most if self.iterations is None else self.iterations
+        return min(most, REPLICATE) if self.settled else most
+
+    @property
+    def turning(self) -> bool:
+        """Whether a step that was not taken makes the next one of the other kind; see `_step`."""
+        return self.settled > 0 or self.problem.law_on_runs.trading
 
 
 # a search yields what it asks for and is sent the ends, until it returns what it found
@@ -635,6 +654,10 @@ class _Rows:
         now: where they are.
         damping: of the next step, (b,).
         stuck: how many steps in a row were not taken, (b,).
+        calm: how many steps in a row could gain nothing that counts, (b,).
+        settled: share of the objective that does not count, (b,).
+        turning: whether a step that was not taken turns `by_value`, (b,).
+        by_value: whether a step of an amplitude is one of its value, or of its logarithm, (b,).
         milestone: the objective when progress was looked at last, (b,).
         lives: how often a row may still crawl, (b,).
         most: steps at most, (b,).
@@ -650,6 +673,10 @@ class _Rows:
     now: _State
     damping: np.ndarray
     stuck: np.ndarray
+    calm: np.ndarray
+    settled: np.ndarray
+    turning: np.ndarray
+    by_value: np.ndarray
     milestone: np.ndarray
     lives: np.ndarray
     most: np.ndarray
@@ -680,6 +707,10 @@ class _Rows:
             now=now,
             damping=np.array([one.problem.damping for one in asked])[number],
             stuck=np.zeros(len(points), dtype=int),
+            calm=np.zeros(len(points), dtype=int),
+            settled=np.array([one.settled for one in asked])[number],
+            turning=np.array([one.turning for one in asked])[number],
+            by_value=np.ones(len(points), dtype=bool),
             milestone=now.value.copy(),
             lives=np.full(len(points), LIVES),
             most=np.array([piece.most for piece in pieces])[number],
@@ -742,19 +773,23 @@ class _Rows:
         size = np.where(held, 0.0, np.abs(now.gradient))
         return held, size, (size / np.maximum(now.absolute, 1e-300)).max(axis=-1)
 
-    def _left(self, size: np.ndarray) -> np.ndarray:
-        """Relative gradients without coordinates along which rounding hides all that is to gain."""
-        now, floor = self.now, ROUNDING * np.abs(self.now.value)[:, None]
-        bent = np.einsum("bii->bi", now.hessian)
+    def _left(self, size: np.ndarray, which: np.ndarray) -> np.ndarray:
+        """Relative gradients without coordinates along which rounding hides all that is to gain.
+
+        Of some rows, positions (k,).
+        """
+        now, size = self.now, size[which]
+        floor = ROUNDING * np.abs(now.value[which])[:, None]
+        bent = np.einsum("bii->bi", now.hessian)[which]
         hidden = (bent > 0) & (0.5 * size**2 <= floor * bent)
-        hidden |= size * (self.high - self.low) <= floor
-        return np.where(hidden, 0.0, size / np.maximum(now.absolute, 1e-300)).max(axis=-1)
+        hidden |= size * (self.high - self.low)[which] <= floor
+        return np.where(hidden, 0.0, size / np.maximum(now.absolute[which], 1e-300)).max(axis=-1)
 
     def _over(self, relative: np.ndarray) -> np.ndarray:
         """Rows that are there, or get nowhere, bool (b,)."""
         value = self.now.value
-        over = (relative <= AIM) | (self.stuck > 12) | ~np.isfinite(value)
-        over |= self.step >= self.most
+        over = (relative <= AIM) | (self.stuck >= REFUSED) | ~np.isfinite(value)
+        over |= (self.step >= self.most) | (self.calm >= CALM_STEPS)
         if self.step and self.step % PATIENCE == 0:
             crawling = self.milestone - value <= CRAWL * np.abs(value)
             over |= crawling & (self.lives == 0)
@@ -770,9 +805,9 @@ class _Rows:
         finished, now, ends, number = self.who[over], self.now, self.ends, self.block.number[over]
         ends.free[finished], ends.objective[finished] = now.free[over], now.value[over]
         ends.gradient[finished] = size[over].max(axis=-1)
-        ends.left[finished] = np.where(
-            self.stuck[over] > 12, self._left(size)[over], relative[over]
-        )
+        left, refused = relative.copy(), np.flatnonzero(over & (self.stuck >= REFUSED))
+        left[refused] = self._left(size, refused)
+        ends.left[finished] = np.where(self.calm[over] >= CALM_STEPS, 0.0, left[over])
         ends.iterations[finished] = self.step
         rivals = np.array([piece.asked.rivals for piece in self.block.pieces])
         there = rivals[number] & (relative[over] <= AIM)
@@ -785,8 +820,14 @@ class _Rows:
 
     def _move(self, held: np.ndarray) -> None:
         """A step of every row, which is taken where it leads down."""
-        now, amplitudes = self.now, self.block.problems[0].amplitudes
+        now, amplitudes = self.now, self.block.problems[0].amplitudes & self.by_value[:, None]
         step, curved = _step(now, held, self.damping, amplitudes, (self.low, self.high))
+        if self.settled.any():
+            gain = -0.5 * np.einsum("bq,bq->b", now.gradient, step)
+            # steps that are damped more, or of logarithms, may gain little anywhere
+            tells = (self.damping <= DAMPING) & self.by_value & (self.settled > 0)
+            calm = gain <= self.settled * np.abs(now.value)
+            self.calm = np.where(tells, np.where(calm, self.calm + 1, 0), self.calm)
         limit = now.value + ROUNDING * np.abs(now.value)
         trial = np.clip(now.free + step, self.low, self.high)
         _, near, there = self.block.look(trial, limit)
@@ -803,12 +844,14 @@ class _Rows:
         damping = np.where(better & curved, self.damping * CALM, more)
         self.damping = np.where(damping < 1e-9, 0.0, damping)
         self.stuck = np.where(better, 0, self.stuck + 1)
+        # one valley is straight in the values of amplitudes, another in their logarithms
+        self.by_value ^= ~better & self.turning
 
 
 # of _Rows: arrays with a number, or a row of numbers, for every row
 _OF_ROWS = (
-    *("who", "damping", "stuck", "milestone", "lives", "most"),
-    *("low", "high", "kept"),
+    *("who", "damping", "stuck", "calm", "settled", "turning", "by_value"),
+    *("milestone", "lives", "most", "low", "high", "kept"),
 )
 
 
@@ -821,9 +864,11 @@ def _step(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Newton's step, damped, (b, q), and where it is by the objective's own curvature, bool (b,).
 
-    The step of an amplitude is one of its value, relative to what it is: the loss is a straight
-    line in it, and a valley along which it falls to nothing is bent in its logarithm. Where a step
-    reaches bounds, the other coordinates take the step that is best with those there.
+    The step of an amplitude in `amplitudes`, bool (b, q), is one of its value, relative to what it
+    is: the loss is a straight line in it, and a valley along which it falls to nothing is bent in
+    its logarithm. A valley along which it trades with an exponent is straight in its logarithm, as
+    other coordinates are. Where a step reaches bounds, the other coordinates take the step that is
+    best with those there.
     """
     low, high = bounds
     step, curved = _newton(now, amplitudes, held, damping, None)
@@ -838,9 +883,10 @@ def _step(
         some, here = now.take(rows), stopped[rows]
         to_bounds = np.clip(trial[rows], low[rows], high[rows]) - some.free
         to_bounds = np.where(here & ~held[rows], to_bounds, 0.0)
-        moved = np.where(amplitudes, np.expm1(to_bounds), to_bounds)
-        again, curved[rows] = _newton(some, amplitudes, here, damping[rows], moved)
-        step[rows] = np.where(here, to_bounds, _of_value(again, amplitudes))
+        of_value = amplitudes[rows]
+        moved = np.where(of_value, np.expm1(to_bounds), to_bounds)
+        again, curved[rows] = _newton(some, of_value, here, damping[rows], moved)
+        step[rows] = np.where(here, to_bounds, _of_value(again, of_value))
     return step, curved
 
 
@@ -863,7 +909,7 @@ def _newton(
 
     Args:
         now: where the rows are.
-        amplitudes: coordinates whose step is relative to their value, bool (q,).
+        amplitudes: coordinates whose step is relative to their value, bool (b, q).
         held: coordinates that are not moved here, bool (b, q).
         damping: of every row, (b,).
         moved: how far those that are held move with the others, (b, q); 0 if None.

@@ -8,7 +8,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from isoloss.fit.descent import AGREE, Affine, Descents, Ends, FitProblem, Search, alone, join
+from isoloss.fit.descent import (
+    AGREE,
+    SETTLED,
+    Affine,
+    Descents,
+    Ends,
+    FitProblem,
+    Search,
+    alone,
+    join,
+)
 from isoloss.fit.objectives import SMOOTH
 
 EXACT = 1e-12  # root mean square log residual below which a fit is exact
@@ -248,12 +258,12 @@ def refitting(
     begin = np.repeat(known[:1], len(weight), axis=0)
     if problem.smoother and problem.objective.smooth < SMOOTH:
         begin = yield from narrowed(problem, begin, weight, loss)
-    reached = yield Descents(problem, begin, weight, loss)
+    reached = yield Descents(problem, begin, weight, loss, settled=SETTLED)
     late = np.flatnonzero(~reached.converged)  # lost among the corners: once more from afar
     if len(late):
         own_loss = None if loss is None else loss[late]
         begin = yield from narrowed(problem, reached.free[late], weight[late], own_loss)
-        again = yield Descents(problem, begin, weight[late], own_loss)
+        again = yield Descents(problem, begin, weight[late], own_loss, settled=SETTLED)
         _keep_better(reached, late, again)
         yield from _to_limits(problem, known[0], reached, weight, loss)
     pool = known[1:]
@@ -308,7 +318,8 @@ def _look_around(problem, ends: Ends, pool, weight, loss) -> Search[tuple[Ends, 
         gain = value[best, np.arange(len(best))] < limit
     if gain.any():
         own_loss = None if loss is None else loss[gain]
-        again = yield Descents(problem, pool[best[gain]], weight[gain], own_loss)
+        begin = pool[best[gain]]
+        again = yield Descents(problem, begin, weight[gain], own_loss, settled=SETTLED)
         _keep_better(ends, np.flatnonzero(gain), again)
     return ends, gain
 

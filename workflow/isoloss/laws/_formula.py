@@ -577,6 +577,7 @@ class FormulaOnRuns(LawOnRuns):
     """A formula on n runs."""
 
     descents = DESCENTS
+    trading = True
     by_row = False
 
     def __init__(self, law: FormulaLaw, data: Data):

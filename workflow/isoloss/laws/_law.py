@@ -546,6 +546,8 @@ class LawOnRuns:
 
     Attributes:
         descents: of so many starts, the most promising, a search descends; None: of all.
+        trading: whether amplitudes trade with exponents, as where variables are not in units of
+            their own mean; a search then tries steps of their logarithms too.
         side_by_side: whether descents on other runs may go on beside those on these; then nothing
             but `data` holds numbers of the runs.
         by_row: whether `at` and `sums` also take data (b, n), every theta's own, with the same
@@ -553,6 +555,7 @@ class LawOnRuns:
     """
 
     descents: int | None = None
+    trading = False
     side_by_side = True
     by_row = True
 

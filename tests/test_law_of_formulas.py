@@ -352,7 +352,7 @@ def test_losses_below_0_are_sent_to_a_card_of_them_and_to_a_formula(tmp_path):
         with pytest.raises(IsolossError) as error:
             isoloss.law_of_table(tmp_path / "v.csv", law)
         assert "--law vocabulary --columns N=params D=tokens loss=norm_loss" in str(error.value)
-        assert "--formula 'loss = E + A / N**alpha + B / D**beta" in str(error.value)
+        assert "--formula 'loss = E + A / (N * vocab_size)**alpha" in str(error.value)
 
 
 def test_c_is_a_parameter_beside_the_columns_of_n_and_d_by_their_own_names(table):

@@ -293,8 +293,11 @@ def test_terms_that_are_held_need_no_runs(power_runs):
         fit_law(runs, "power_law", **QUICK)
 
 
-@pytest.mark.parametrize("unit", ["bits/byte", "error"])
-def test_parameters_and_scores_have_the_unit_of_the_loss(unit):
+@pytest.mark.parametrize(
+    ("unit", "label"),
+    [("bits/byte", "Predicted loss (bits/byte)"), ("error", "Predicted error rate")],
+)
+def test_parameters_and_scores_have_the_unit_of_the_loss(unit, label):
     n = np.geomspace(1e7, 1e9, 8)
     table = pd.DataFrame({"N": n, "D": 1e9, "loss": 0.1 + 40 / n**0.34})
     runs = isoloss.read_runs(table, {"N": "N", "D": "D", "loss": "loss"})
@@ -302,7 +305,7 @@ def test_parameters_and_scores_have_the_unit_of_the_loss(unit):
     assert list(fit.params["unit"]) == [unit, unit, "1"]
     assert fit.loss_unit == unit and "nats" not in repr(fit)
     axes = fit.plot("predicted_observed")
-    assert axes.get_xlabel() == f"Predicted loss ({unit})"
+    assert axes.get_xlabel() == label
 
 
 @pytest.mark.parametrize("columns", [["N", "D", "loss"], ["N", "D", "loss", "group"]])

@@ -92,7 +92,9 @@ def differences(function, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         )  # fmt: skip
 
     coarse, fine = central(2e-5), central(1e-5)
-    rounding = 1e-9 * np.abs(function(theta))[..., None]
+    value = np.abs(function(theta))[..., None]
+    # the exponential of a large number has lost as many digits as the number has before its point
+    rounding = 1e-9 * value * (1 + np.abs(np.log(np.maximum(value, 1e-300))) / 50)
     return (4 * fine - coarse) / 3, 2 * np.abs(fine - coarse) + rounding
 
 

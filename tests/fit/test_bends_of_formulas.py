@@ -178,6 +178,17 @@ def test_a_size_that_the_runs_want_beyond_0_gets_the_limit_to_type(text, loss, r
     assert [one[: len(remedy)] for one in bounds["remedy"]] == [remedy]
 
 
+@pytest.mark.parametrize("text", ["E + A / x**a", "E + A * x**a"])
+def test_values_that_rise_to_a_level_get_the_limit_of_the_amplitude_to_type(text):
+    """The verdict named a limit of E, at which E lay again."""
+    level = (2 - 1.5 * X**-0.4) * NOISE
+    fit, _ = told_of(f"loss = {text}", level)
+    bounds = fit.findings[fit.findings["check"] == "bounds"]
+    assert list(bounds["remedy"]) == ["if A may be below 0, write the limit A < 0 in the formula"]
+    again, _ = told_of(f"loss = {text}; A < 0", level)
+    assert again.summary["status"].item() == "converged"
+
+
 def test_bounds_in_the_place_of_a_limit_in_the_formula_are_told():
     text = "loss = E + A / x**a; 0 < a < 0.3"
     fit, _ = told_of(text, POWER, bounds={"a": [0.1, 2.0]})

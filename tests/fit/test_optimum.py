@@ -205,3 +205,10 @@ def test_without_an_expression_what_was_fitted_is_least_and_the_nearest_to_a_lim
         fit.optimize(f"100 - {variable}", subject_to="accuracy >= 0.9")
     with pytest.raises(IsolossError, match=nearest):
         fit.optimize(f"{variable}**-1", subject_to="accuracy >= 0.9")
+
+
+def test_how_far_a_point_is_outside_does_not_depend_on_the_points_beside_it(of_sizes):
+    """Beside a point at 0 or below all were told in widths of the range, which are small."""
+    alone = of_sizes.predict(N=1e5, D=1e10)
+    beside = of_sizes.predict(N=[1e5, 0.0, -1e7], D=1e10)
+    assert alone["distance"][0] == beside["distance"][0] == pytest.approx(100, rel=0.1)

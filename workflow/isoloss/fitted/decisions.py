@@ -369,11 +369,14 @@ def _distances(
         low, high = ranges.loc[name, ["low", "high"]].astype(float)
         if fit.law.proportions:
             beyond = 1 + np.maximum(np.maximum(values - high, low - values), 0.0)
-        elif low <= 0 or (values <= 0).any():  # not by a factor: in widths of the range
+        else:
             width = high - low if high > low else 1.0
             beyond = 1 + np.maximum(np.maximum(values - high, low - values), 0.0) / width
-        else:
-            beyond = np.maximum(np.maximum(values / high, low / values), 1.0)
+            factor = values > (0 if low > 0 else np.inf)  # elsewhere in widths of the range
+            ratio = np.where(factor, values, 1.0)
+            with np.errstate(divide="ignore", invalid="ignore"):  # high may be 0 in widths
+                ratio = np.maximum(np.maximum(ratio / high, low / ratio), 1.0)
+            beyond = np.where(factor, ratio, beyond)
         which = np.where(beyond > np.maximum(farthest, INSIDE), name, which)
         farthest = np.maximum(farthest, beyond)
     return np.where((farthest > 1) | (not unknown), farthest, np.nan), which

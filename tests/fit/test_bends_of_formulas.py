@@ -62,6 +62,22 @@ def test_a_bend_that_the_runs_do_not_show_ends_in_a_fit_that_names_the_simpler_f
     assert row["found"] in fit.summary["message"].item()
 
 
+@pytest.mark.parametrize("power", ["g", "-g"])
+@pytest.mark.parametrize("g", [-0.5, 0.5])
+def test_a_bracket_rises_and_falls_whatever_the_sign_before_its_exponent(power, g):
+    """All starts rose with x, and runs that fall got a constant: an objective 170 times higher."""
+    x = np.geomspace(1, 1e3, 30)
+    noise = 3e-4 * np.random.default_rng(0).standard_normal(30)
+    y = 1 + 3 * (1 + x / 1e5) ** g + noise
+    runs = isoloss.read_runs(pd.DataFrame({"x": x, "y": y}), {"x": "x", "y": "y"})
+    text = f"y = E + A * (1 + x / S)**{power}"
+    bracket, line = (
+        isoloss.fit_law(runs, formula=one, bootstrap=0).summary["objective_value"].item()
+        for one in (text, "y = a + b * x; b > -1")
+    )
+    assert bracket < 1.1 * line
+
+
 def test_a_bend_that_the_runs_show_is_not_doubted():
     fit, doubts = told_of("loss = E - A * x / (1 + x / S)", LEVEL)
     assert doubts.empty and fit.values["S"] == pytest.approx(5, rel=0.1)
@@ -160,6 +176,17 @@ def test_a_size_that_the_runs_want_beyond_0_gets_the_limit_to_type(text, loss, r
     fit, _ = told_of(text, loss)
     bounds = fit.findings[fit.findings["check"] == "bounds"]
     assert [one[: len(remedy)] for one in bounds["remedy"]] == [remedy]
+
+
+@pytest.mark.parametrize("text", ["E + A / x**a", "E + A * x**a"])
+def test_values_that_rise_to_a_level_get_the_limit_of_the_amplitude_to_type(text):
+    """The verdict named a limit of E, at which E lay again."""
+    level = (2 - 1.5 * X**-0.4) * NOISE
+    fit, _ = told_of(f"loss = {text}", level)
+    bounds = fit.findings[fit.findings["check"] == "bounds"]
+    assert list(bounds["remedy"]) == ["if A may be below 0, write the limit A < 0 in the formula"]
+    again, _ = told_of(f"loss = {text}; A < 0", level)
+    assert again.summary["status"].item() == "converged"
 
 
 def test_bounds_in_the_place_of_a_limit_in_the_formula_are_told():

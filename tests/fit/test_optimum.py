@@ -185,3 +185,30 @@ def test_a_formula_of_an_accuracy_is_greatest_where_its_quadratic_is():
     np.testing.assert_allclose(best["lr"], np.exp(-6.5), rtol=1e-8)
     np.testing.assert_allclose(best["accuracy"], -best["minimum"])
     np.testing.assert_allclose(best["accuracy"], fit.loss(N=[1e8, 1e9], lr=np.exp(-6.5)))
+
+
+@pytest.mark.parametrize("variable", ["loss", "x"])
+def test_without_an_expression_what_was_fitted_is_least_and_the_nearest_to_a_limit_is_told(
+    variable,
+):
+    """The loss was least, though a variable; and the nearest accuracy was the lowest one."""
+    text = f"accuracy = lo + h * sigmoid(-k * ({variable} - m))"
+    law = formula_law(text, [variable])
+    values = {"lo": 0.25, "h": 0.6, "k": 3.0, "m": 2.6}
+    fit = fit_of(law, values, {variable: (2.4, 4.6)}, 0.001)
+    fit.facts["response"] = "accuracy"
+    best = fit.optimize(over=variable, within={variable: (2.0, 4.0)})
+    np.testing.assert_allclose(best["accuracy"], best["minimum"])
+    assert best[variable].item() == 4.0
+    nearest = r"the nearest has accuracy 0\.8[45]"
+    with pytest.raises(IsolossError, match=nearest):
+        fit.optimize(f"100 - {variable}", subject_to="accuracy >= 0.9")
+    with pytest.raises(IsolossError, match=nearest):
+        fit.optimize(f"{variable}**-1", subject_to="accuracy >= 0.9")
+
+
+def test_how_far_a_point_is_outside_does_not_depend_on_the_points_beside_it(of_sizes):
+    """Beside a point at 0 or below all were told in widths of the range, which are small."""
+    alone = of_sizes.predict(N=1e5, D=1e10)
+    beside = of_sizes.predict(N=[1e5, 0.0, -1e7], D=1e10)
+    assert alone["distance"][0] == beside["distance"][0] == pytest.approx(100, rel=0.1)

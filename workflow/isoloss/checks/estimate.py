@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -15,6 +15,8 @@ from isoloss.formulas import roles
 from isoloss.laws._tree import tree_of
 
 ADD = "add runs where they differ, or fix a parameter: --fix"
+TURNS = np.geomspace(0.03, 2.0, 13)  # sizes of exponents at which an amplitude might be turned
+HALF = 0.5  # of the squares of the errors, that an amplitude turned leaves
 NOTHING = 1e-3  # of the values, that is left of a size that the runs want at 0 or beyond it
 ROUNDING = 1e-9  # of an estimate: runs without noise leave intervals as narrow as rounding
 
@@ -55,7 +57,12 @@ def _beyond_zero(evidence: Evidence, name: str) -> str:
     law, which = evidence.law, evidence.law.index(name)
     term = law.terms[which]
     tree = tree_of(law) if evidence.summary["card"] == FORMULA else None
-    if tree is None or not term.log:
+    if tree is None:
+        return ""
+    if turned := _turned(evidence, roles(tree, [one.name for one in law.terms]), name):
+        side, sign = ("below", "<") if law.terms[law.index(turned)].sign > 0 else ("above", ">")
+        return f"if {turned} may be {side} 0, write the limit {turned} {sign} 0 in the formula"
+    if not term.log:
         return ""
     size = float(np.max(np.abs(evidence.loss)))
     with np.errstate(all="ignore"):
@@ -70,6 +77,37 @@ def _beyond_zero(evidence: Evidence, name: str) -> str:
     far = 10.0 ** np.ceil(np.log10(size))
     limit = f"{name} > {-far:g}" if term.sign > 0 else f"{name} < {far:g}"
     return f"if {name} may be {side} 0, write the limit {limit} in the formula"
+
+
+def _turned(evidence: Evidence, places: Mapping[str, frozenset[str]], name: str) -> str:
+    """The amplitude that, on the other side of 0, explains what an offset at a bound does not.
+
+    Values that rise to a level are A below 0 in E + A / x**a. With A above 0, E runs away from
+    them. The amplitudes are put at their best by least squares along each exponent.
+    """
+    law, theta, data = evidence.law, evidence.theta, evidence.data
+    sizes = [one.name for one in law.terms if one.log and places[one.name] == {"amplitude"}]
+    if places[name] != {"offset"} or not sizes:
+        return ""
+    linear = [law.index(one) for one in (name, *sizes)]
+    values = np.asarray(evidence.loss, dtype=float)
+    least, turned = HALF * np.sum((values - evidence.predicted) ** 2), ""
+    for exponent in evidence.exponents:
+        for value in (*-TURNS, *TURNS):
+            moved = theta.copy()
+            moved[law.index(exponent)] = value
+            with np.errstate(all="ignore"):
+                slopes = law.gradient(moved, data)[:, linear]
+            scale = np.abs(slopes).max(axis=0)
+            if not (np.isfinite(scale).all() and (scale > 0).all()):
+                continue
+            slopes = slopes / np.where(np.arange(len(linear)) > 0, scale, slopes.mean(axis=0))
+            best, *_ = np.linalg.lstsq(slopes, values, rcond=None)
+            off = np.sum((values - slopes @ best) ** 2)
+            other = [one for one, factor in zip(sizes, best[1:], strict=True) if factor < 0]
+            if off < least and len(other) == 1:
+                least, turned = off, other[0]
+    return turned
 
 
 def by_law(evidence: Evidence) -> Iterator[Finding]:

@@ -18,7 +18,7 @@ _NAMES = re.compile(r"[^/\\.?*:,]+(,[^/\\.?*:,]+)+")
 _PRESET = re.compile(r"\w+:\w+")
 _SIZE = re.compile(r"~?[\d.,]*\d(e[+-]?\d+|\^\d+)?[a-zA-Z]*")
 _CARD = re.compile(r"[a-z]+/\w+")
-_NEGATIVE = re.compile(r"-(\d|\.\d|inf)")  # a number, not an option
+_NEGATIVE = re.compile(r"-(\d|\.\d|inf|\()")  # a number, or minus a bracket: not an option
 
 
 def is_pair(word: str) -> bool:
@@ -222,7 +222,11 @@ def _named(name: str, options: Mapping[str, Option]) -> Option | None:
 
 
 def _is_option(word: str) -> bool:
-    """Whether a word is an option: it begins with a dash and is neither a number nor a text."""
+    """Whether a word is an option: it begins with a dash, and is no number, text or bracket.
+
+    >>> _is_option("--law"), _is_option("-h"), _is_option("-3"), _is_option("-(loss)")
+    (True, True, False, False)
+    """
     name = word.partition("=")[0]
     return name.startswith("-") and name != "-" and not _NEGATIVE.match(name) and " " not in name
 

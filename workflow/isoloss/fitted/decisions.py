@@ -14,7 +14,15 @@ from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.fitted import best_mixture
 from isoloss.fitted.intervals import band, checked_level, quantiles
 from isoloss.fitted.names import FARTHEST, RESPONSE
-from isoloss.fitted.optimum import Choice, Question, asked_question, optimum, questions, table_of
+from isoloss.fitted.optimum import (
+    Choice,
+    Question,
+    asked_question,
+    named_by,
+    optimum,
+    questions,
+    table_of,
+)
 from isoloss.fitted.parameters import FitParameters
 from isoloss.laws._law import Law
 
@@ -200,7 +208,7 @@ class FitDecisions(FitParameters):
         names that are given, and `loss` (or what else was fitted, by its name).
 
         Args:
-            minimize: the expression, such as "6*N*D + 2*N*D_inf".
+            minimize: the expression, such as "6*N*D + 2*N*D_inf"; what was fitted without it.
             over: variables to choose; those that `minimize` or a constraint names and nobody gives
                 are chosen too.
             subject_to: a relation such as "6*N*D <= 1e22", or several.
@@ -257,7 +265,7 @@ class FitDecisions(FitParameters):
         """
         group, response = self._named(group, response)
         answers = []
-        for one in questions(question):
+        for one in questions(named_by(question, self.quantity, self.law_of(response))):
             row, problem = optimum(Choice(self, one, group, response), self._level(level))
             if problem is None:
                 own = [name for name in self.law_of(response).variables if name in row]
@@ -361,11 +369,14 @@ def _distances(
         low, high = ranges.loc[name, ["low", "high"]].astype(float)
         if fit.law.proportions:
             beyond = 1 + np.maximum(np.maximum(values - high, low - values), 0.0)
-        elif low <= 0 or (values <= 0).any():  # not by a factor: in widths of the range
+        else:
             width = high - low if high > low else 1.0
             beyond = 1 + np.maximum(np.maximum(values - high, low - values), 0.0) / width
-        else:
-            beyond = np.maximum(np.maximum(values / high, low / values), 1.0)
+            factor = values > (0 if low > 0 else np.inf)  # elsewhere in widths of the range
+            ratio = np.where(factor, values, 1.0)
+            with np.errstate(divide="ignore", invalid="ignore"):  # high may be 0 in widths
+                ratio = np.maximum(np.maximum(ratio / high, low / ratio), 1.0)
+            beyond = np.where(factor, ratio, beyond)
         which = np.where(beyond > np.maximum(farthest, INSIDE), name, which)
         farthest = np.maximum(farthest, beyond)
     return np.where((farthest > 1) | (not unknown), farthest, np.nan), which

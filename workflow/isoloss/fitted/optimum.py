@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -167,6 +167,17 @@ class _Expression:
         hessian *= first[:, :, None] * first[:, None, :]
         hessian[:, np.arange(count), np.arange(count)] += gradient * second
         return np.broadcast_to(value, (len(point), 1))[:, 0], gradient * first, hessian
+
+
+def named_by(question: Question, quantity: str, law: Law) -> Question:
+    """A question with what is fitted by its own name in the place of `loss`, if that is least.
+
+    `loss` stays where it is a variable that a constraint holds: then it can be meant.
+    """
+    own = RESPONSE in law.variables and question.subject_to
+    if question.minimize.strip() != RESPONSE or not quantity.isidentifier() or own:
+        return question
+    return replace(question, minimize=quantity)
 
 
 def relations_of(question: Question) -> list[tuple[Node, str, Node]]:
@@ -413,6 +424,9 @@ class Choice:
         endless = self.endless(ends).any(axis=1)
         worth = np.where(np.isfinite(ends.value), ends.value, np.inf)
         order = np.lexsort((worth, endless, ~ends.sound))
+        if not ends.met.any():  # the least bad comes nearest to what was asked
+            off = np.where(self.equal, np.abs(ends.slack), ends.slack).max(axis=1)
+            order = np.argsort(np.where(np.isfinite(off), off, np.inf), kind="stable")
         kept: list[int] = []
         for i in order:
             apart = [np.abs(ends.point[i] - ends.point[k]).max() > _APART for k in kept]

@@ -15,6 +15,7 @@ import numpy as np
 from isoloss.formulas import Evaluator, names_of, operation
 
 LEAST, MOST = 0.03, 2.0  # sizes of exponents
+TURNED = 3  # every so many starts have the exponent of a sum with the other sign
 LARGEST = 60.0  # size of the argument of an exp, and of a logarithm of a size
 APART = 0.1  # share of a value within which a threshold is drawn about it
 BENT = 0.5  # standard deviation over the runs of a power with a factor of any sign, about
@@ -279,6 +280,8 @@ class Sizing:
             plain, sign = exponent, 1.0
             while operation(plain)[0] == "neg":
                 plain, sign = operation(plain)[1][0], -sign
+            if not self.known(base) and operation(base)[0] in ("+", "-"):
+                sign = np.where(np.arange(self.draws.count) % TURNED == TURNED - 1, -sign, sign)
             self.settle(exponent, sign * size)
         if self.known(base):
             return

@@ -14,11 +14,12 @@ import pandas as pd
 from isoloss.aggregate.guess import guess_columns, holds_numbers
 from isoloss.aggregate.numbers import read_numbers
 from isoloss.aggregate.proportions import MixtureColumns, mixture_columns
-from isoloss.aggregate.table import COLUMNS, OWN, named
+from isoloss.aggregate.table import COLUMNS, OWN, SIZES, named
 from isoloss.core import tables
 from isoloss.core.escape import listed
 from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.core.sources import Source, open_source
+from isoloss.formats.names import meanings
 from isoloss.formats.read import rows
 from isoloss.formulas import read_expression
 
@@ -107,12 +108,20 @@ def opened(source: str | Path | Sequence[str | Path] | Source | pd.DataFrame) ->
 
 
 def mixture_of(raw: pd.DataFrame, label: str, asked: Asked) -> MixtureColumns | None:
-    """The columns of a table of mixtures; None of another, or where variables are named."""
+    """The columns of a table of mixtures; None of another, or where variables are named.
+
+    Of a table without sizes the loss of the whole run will do, as it does for `law`.
+    """
     if asked.variables or asked.columns:
         return None
     if asked.response is not None and asked.response not in raw:
         return None
-    return mixture_columns(raw, label, strict=False)
+    whole = not {*SIZES} & {*guess_columns(raw).columns}
+    mixture = mixture_columns(raw, label, strict=False, whole=whole)
+    if mixture is None or asked.response is None or asked.response in mixture.losses:
+        return mixture
+    of_all = {asked.response: "loss_all"}
+    return replace(mixture, losses=of_all) if "loss" in meanings(asked.response) else None
 
 
 def search_table(raw: pd.DataFrame, label: str, asked: Asked) -> SearchTable:

@@ -181,6 +181,15 @@ def test_a_size_that_a_formula_leaves_out_is_told(table):
     assert "  not in the formula: D\n" in told.text
 
 
+def test_a_size_under_the_name_of_its_column_is_told_once(table, tmp_path, capsys):
+    own = MOE.replace("N**", "params**").replace("D**", "tokens**")
+    words = ["law", str(table), "--formula", own, "--bootstrap", "20"]
+    assert main([*words, "--out", str(tmp_path / "law")]) == 0
+    assert "not in the formula" not in capsys.readouterr().out
+    paper = (tmp_path / "law" / "paper.md").read_text()
+    assert "params of 10M to 1B" in paper and "of 10M to 1B parameters" not in paper
+
+
 def test_a_formula_stands_beside_cards_in_a_comparison(table):
     mapped = {"N": "params", "D": "tokens", "loss": "val_loss", "experts": "num_experts"}
     runs = isoloss.read_runs(table, mapped)

@@ -194,13 +194,23 @@ def test_odd_names_of_files_and_columns_are_data_in_the_study(folder):
     assert table["columns"] == {"N": "a: {N}", "D": "# D", "loss": "no"}
 
 
-def test_a_table_with_one_size_is_sent_to_the_quick_fit(tmp_path):
-    table = pd.DataFrame({"flops": np.geomspace(1e18, 1e21, 9)})
-    table["loss"] = 1.7 + 4000 * table["flops"] ** -0.18
-    table.to_csv(tmp_path / "c.csv", index=False)
-    with pytest.raises(IsolossError, match="needs two of N, D and C, and the table has C alone"):
-        init.study_of_table(tmp_path / "study.yaml", tmp_path / "c.csv")
-    assert not (tmp_path / "study.yaml").exists()
+ONE_SIZE = {
+    "formula": ["--formula", "loss = E + A / N**alpha"],
+    "formula with a parameter D": ["--formula", "loss = E + D / N**alpha", "--columns", "D="],
+    "law of one size": ["--law", "broken_power_law", "--option", "variable=N"],
+    "power law": [],
+}
+
+
+@pytest.mark.parametrize("words", ONE_SIZE.values(), ids=ONE_SIZE)
+def test_a_table_of_one_size_has_a_study(tmp_path, words):
+    n, out = np.geomspace(1e7, 1e10, 12), tmp_path / "study.yaml"
+    pd.DataFrame({"params": n, "loss": 1.7 + 400 / n**0.3}).to_csv(tmp_path / "n.csv", index=False)
+    assert main(["init", str(tmp_path / "n.csv"), "--out", str(out), *words]) == 0
+    study = check.checked(out)
+    assert study["aggregate"]["n"]["columns"] == {"N": "params", "loss": "loss"}
+    named = study["fit"].get("formula", {}).get("options", {}).get("variables")
+    assert named == (["N"] if "D=" in words else [] if "--formula" in words else None)
 
 
 def test_a_typed_law_with_the_columns_own_names_has_no_figure_of_gains(tmp_path):

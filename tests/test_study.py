@@ -445,8 +445,21 @@ WRONG = {
     "one of N, D, C": (
         "aggregate.own.columns",
         {"N": "size", "loss": "val_loss"},
-        "aggregate.own",
-        "two of N, D, C are needed",
+        "fit.curve",
+        "variable D: no run has a value; name it in `columns` of the table: {D: COLUMN};"
+        " columns are N, loss, tokens",
+    ),
+    "a table without a loss": (
+        "aggregate.own.columns",
+        {"N": "size", "D": "tokens"},
+        "fit.curve",
+        "no run has a loss; name it in `columns` of the table: {loss: COLUMN}",
+    ),
+    "the card of a formula without one": (
+        "fit.curve",
+        {"card": "formula", "sweep": "own"},
+        "fit.curve.options.formula",
+        "is missing; write the law, such as",
     ),
     "filter that is none": ("aggregate.own.keep", ["loss <"], "aggregate.own", "'loss <'"),
     "filter over an unknown column": (
@@ -517,6 +530,37 @@ def test_a_name_has_at_most_100_characters(config, section):
 
 def is_told(lines: list[str], place: str, message: str) -> bool:
     return any(re.split(r"[:,] ", line)[0] == place and message in line for line in lines)
+
+
+OF_ONE_SIZE = {
+    "N alone": ("loss = E + A / N**alpha", [], None),
+    "N and D": (
+        "loss = E + A / N**alpha + B / D**beta",
+        [],
+        "no run has D; name it in `columns` of the table: {D: COLUMN}; if D is a parameter,",
+    ),
+    "a parameter D": ("loss = E + D / N**alpha", ["N"], None),
+}
+
+
+@pytest.mark.parametrize(("text", "variables", "message"), OF_ONE_SIZE.values(), ids=OF_ONE_SIZE)
+def test_a_study_of_one_size(config, text, variables, message):
+    config["aggregate"]["own"]["columns"] = {"N": "size", "loss": "val_loss"}
+    options = {"formula": text, "variables": variables}
+    config["fit"]["curve"] = {"card": "formula", "sweep": "own", "options": options}
+    if message is None:
+        assert check.check(config)["fit"]["curve"]["options"]["formula"] == text
+    else:
+        assert is_told(problems(config), "fit.curve.options.formula", message)
+
+
+def test_problems_are_told_in_the_order_of_the_study(config):
+    config["fit"] = {"z": config["fit"]["plane"], "a": config["fit"].pop("curve"), **config["fit"]}
+    config["fit"]["z"] = {**config["fit"]["z"], "where": "seed > 5"}
+    config["fit"]["a"] = {"card": "formula", "sweep": "own"}
+    places = [re.split("[:,] ", line)[0] for line in problems(config)]
+    ours = [place.split(".")[1] for place in places if place.startswith("fit.")]
+    assert list(dict.fromkeys(ours)) == ["z", "a"]
 
 
 @pytest.mark.parametrize(("path", "value", "place", "message"), WRONG.values(), ids=WRONG)

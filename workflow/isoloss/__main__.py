@@ -1295,11 +1295,14 @@ def _check(given: argparse.Namespace) -> None:
 
 
 def _cards(given: argparse.Namespace) -> None:
+    from isoloss.fitted.names import equation, quantity_of
+
     for name in registry.names(given.kind):
         facts = registry.facts(given.kind, name)
-        say(
-            f"{name:20s} {facts['TITLE']}" + (f": {facts['FORMULA']}" if "FORMULA" in facts else "")
-        )
+        formula = facts.get("FORMULA", "")
+        if given.kind == "law":
+            formula = equation(formula, quantity_of(facts))
+        say(f"{name:20s} {facts['TITLE']}" + (f": {formula}" if formula else ""))
 
 
 def _digest(given: argparse.Namespace) -> None:

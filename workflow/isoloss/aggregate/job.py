@@ -111,7 +111,7 @@ def run_table(
     """
     if source.digest != specification["content"]:
         raise IsolossError(Problem(source.label, "has changed since it was read", "run again"))
-    rules = Rules(**stated(specification))
+    rules = Rules(**stated(specification), by_laws=True)
     gathered, reading = read_runs_table(source, rules)
     for note in reading.notes:
         say(f"{source.label}: {note}")

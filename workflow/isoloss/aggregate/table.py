@@ -61,6 +61,8 @@ class Rules:
         response: a column of numbers that is fitted in the place of the loss, which is then not
             needed; it keeps its name, or has the one that `columns` gives it.
         signed: whether losses may be 0 or below, as those of a formula may.
+        by_laws: whether what the laws need is checked elsewhere, as it is of a study's tables:
+            a table of a loss and of one of N, D and C, or without a loss, is read too.
     """
 
     columns: Mapping[str, str]
@@ -71,6 +73,7 @@ class Rules:
     need: int | None = None
     response: str | None = None
     signed: bool = False
+    by_laws: bool = False
 
 
 @dataclass(frozen=True)
@@ -191,10 +194,11 @@ def read_table(
         unmapped = not set(columns) - set(WORDS)  # so the loss of a run may be that of its mixture
         mixture = mixture_columns(free, label, strict="loss" not in columns, whole=unmapped)
         need = 0 if mixture or set(columns) - set(COLUMNS) else 2
+        need = min(need, len(SIZES & set(columns))) if rules.by_laws else need
         if mixture:
             raw, mixed = named(mixture.applied(raw), label), mixture.notes
             loss_unit = loss_unit or mixture.loss_unit
-    _check_mapping(raw, columns, label, need, rules.response)
+    _check_mapping(raw, columns, label, need, rules)
     read = read_quantities(raw, columns, rules.scale, loss_unit, label)
     runs = _with_sizes(_mapped(raw, columns, read, need), columns)
     runs = tables.with_columns(runs, {"status": "done", "status_reason": None})
@@ -369,13 +373,13 @@ def _free(name: str, taken: Sequence[str]) -> str:
 
 
 def _check_mapping(
-    raw: pd.DataFrame, columns: Mapping[str, str], label: str, need: int, response: str | None
+    raw: pd.DataFrame, columns: Mapping[str, str], label: str, need: int, rules: Rules
 ) -> None:
     """Raise an error unless the mapped columns are there, and enough of them."""
-    wrong = _unmappable(raw, columns, label)
+    wrong, response = _unmappable(raw, columns, label), rules.response
     if response is not None and response not in columns and not wrong:
         check_name(raw, response, columns, label)
-    lacks_loss = "loss" not in columns and response is None
+    lacks_loss = "loss" not in columns and response is None and not rules.by_laws
     if len(SIZES & set(columns)) < need or (lacks_loss and need):
         count = {2: "two", 1: "one"}.get(need)
         reason = f"{'loss and ' if response is None else ''}{count} of N, D, C are needed"

@@ -78,7 +78,7 @@ class TableError(IsolossError):
 
 def nearest(name: object, known: Iterable[object]) -> str:
     """A hint for a name that is not known: the nearest one, or all of them when none is near."""
-    choices = sorted(str(k) if str(k).isprintable() else repr(k) for k in known)
+    choices = sorted({str(k) if str(k).isprintable() else repr(k) for k in known})
     if not choices:
         return "none is known"
     near = difflib.get_close_matches(str(name), choices, n=1, cutoff=0.6)

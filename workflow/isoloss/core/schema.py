@@ -282,6 +282,11 @@ def _fill_cards(value: dict, properties: Mapping, place: str, wrong: list[Proble
         wrong += problems
         if not problems and "options" in properties and isinstance(value.get("options"), dict):
             options = registry.options(kind, name)
+            wrong += [
+                Problem(f"{place}.options.{option}", "is missing", do)
+                for option, do in registry.facts(kind, name).get("REQUIRED", {}).items()
+                if option not in value["options"]
+            ]
             wrong += complete_options(value["options"], options, f"{place}.options")
 
 

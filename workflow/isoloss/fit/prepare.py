@@ -17,7 +17,7 @@ from isoloss.fit.holdout import held_out
 from isoloss.fit.mixture import domains_of, lacking, mixtures, responses_of
 from isoloss.fit.settings import Settings
 from isoloss.fitted import FALLBACK
-from isoloss.fitted.names import PREDICTED, RESPONSE
+from isoloss.fitted.names import PREDICTED, RESPONSE, equation
 from isoloss.laws._law import Law
 from isoloss.laws._make import made_law
 
@@ -311,7 +311,7 @@ def _usable(law: Law, runs: pd.DataFrame, response: str) -> pd.DataFrame:
         raise IsolossError(Problem(f"variable {missing[0]}", "no such column", f"columns: {known}"))
     empty = [v for v, c in zip(law.variables, columns, strict=True) if finished[c].isna().all()]
     if empty and len(finished):
-        do = f"give the table a column for it: the law is {law.formula}"
+        do = f"give the table a column for it: the law is {equation(law.formula, response)}"
         raise IsolossError(Problem(f"variable {empty[0]}", "no run has a value", do))
     values = finished[[response, *columns]].astype(float)
     sound = np.isfinite(values).all(axis=1)

@@ -204,7 +204,7 @@ class Chain:
     def _beside(self, name: str, variables: Mapping, count: int) -> np.ndarray:
         """A variable of the second law alone, (n,)."""
         if name not in variables:
-            formula = self.second.law.formula
+            formula = equation(self.second.law.formula, self.quantity)
             raise IsolossError(Problem(f"variable {name}", "not given", f"the law is {formula}"))
         return np.broadcast_to(np.asarray(variables[name], dtype=float), (count,))
 

@@ -13,7 +13,7 @@ import pandas as pd
 from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.fitted import best_mixture
 from isoloss.fitted.intervals import band, checked_level, quantiles
-from isoloss.fitted.names import FARTHEST, RESPONSE
+from isoloss.fitted.names import FARTHEST, RESPONSE, equation
 from isoloss.fitted.optimum import (
     Choice,
     Question,
@@ -75,7 +75,9 @@ class FitDecisions(FitParameters):
         """As `predict`, the predicted loss alone: (n,)."""
         group, response = self._named(group, response)
         law, best = self.law_of(response), self.estimate(group, response)
-        return law.within(law.given(best.state).loss(best.theta, points_of(law, variables)))
+        return law.within(
+            law.given(best.state).loss(best.theta, points_of(law, variables, self.quantity))
+        )
 
     def distance(
         self, data: Mapping[str, np.ndarray], group: str | None = None, response: str | None = None
@@ -344,7 +346,7 @@ def _predict(
 ) -> pd.DataFrame:
     """See `Fit.predict`."""
     law = fit.law_of(response)
-    points = points_of(law, variables)
+    points = points_of(law, variables, fit.quantity)
     best, replicates = fit.estimate(group, response), fit.replicate_estimates(group, response)
     with np.errstate(all="ignore"):  # a point may be where the law has no value
         predicted = law.within(law.given(best.state).loss(best.theta, points))
@@ -451,13 +453,14 @@ def _pairs(fit: FitParameters, a: str, b: str) -> tuple[np.ndarray, np.ndarray]:
     return fit.replicate_thetas(a)[of_a], fit.replicate_thetas(b)[of_b]
 
 
-def points_of(law: Law, variables: Mapping) -> Columns:
+def points_of(law: Law, variables: Mapping, quantity: str = RESPONSE) -> Columns:
     """The variables of a law as arrays of one length, (n,) each.
 
     Args:
         law: whose variables are wanted.
         variables: numbers or arrays by name; N, D, C and U that the law does not read are left
             out, and a proportion that is not given is 0.
+        quantity: that the law is fitted to.
 
     Raises:
         IsolossError: the law has no such variable, or lacks one.
@@ -477,7 +480,8 @@ def points_of(law: Law, variables: Mapping) -> Columns:
         place = f"variable {missing[0]}" if len(missing) == 1 else f"variables {', '.join(missing)}"
         how = f"--{missing[0]} VALUE" if missing[0] in "NDCU" else f"--at {missing[0]}=VALUE"
         do = f"give values, such as {how} of `isoloss predict`"
-        raise IsolossError(Problem(place, "not given", f"{do}; the law is {law.formula}"))
+        do += f"; the law is {equation(law.formula, quantity)}"
+        raise IsolossError(Problem(place, "not given", do))
     size = np.broadcast_shapes(*(v.shape for v in given.values()))
     return {name: np.broadcast_to(given.get(name, 0.0), size) for name in law.variables}
 

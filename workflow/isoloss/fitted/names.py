@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from isoloss.core.registry import FIT_TABLES
 
 TABLES = FIT_TABLES
@@ -15,6 +18,19 @@ OF_RUN = "of_run"  # column of points along runs: the run that a point belongs t
 UNSEEN = ("largest_compute", "largest")  # hold-outs whose runs the fit itself does not see
 FORMULA = "formula"  # the law card of what users type; its option of that name has the text
 FALLBACK = "ALL"  # group of a mixture law that answers for a group without a fit
+
+
+def quantity_of(facts: Mapping[str, Any]) -> str:
+    """What a law card is fitted to, as a rule: the loss, or what all of its presets are of.
+
+    >>> quantity_of({}), quantity_of({"RESPONSE": "error"})
+    ('loss', 'error')
+    >>> quantity_of({"PRESETS": {"a": {"response": "lr"}, "b": {"response": "batch"}}})
+    'lr or batch'
+    """
+    presets = [one.get("response", RESPONSE) for one in facts.get("PRESETS", {}).values()]
+    of_presets = RESPONSE if RESPONSE in presets else " or ".join(dict.fromkeys(presets))
+    return facts.get("RESPONSE") or of_presets or RESPONSE
 
 
 def equation(formula: str, quantity: str) -> str:

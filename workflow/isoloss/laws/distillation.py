@@ -53,7 +53,8 @@ PRESETS = {
             "c_0": 2.549,
         },
         "options": {"supervised": "published"},
-        "source": "arXiv:2502.08606, table 6, distillation; L_S by its column supervised",
+        "source": "arXiv:2502.08606, table 6, distillation; L_S by the law of supervised runs"
+        " there",
         "of": "697 students on C4, and the range of their N; those of D and of the teacher's loss"
         " could not be read",
         "ranges": {"N": (1.43e8, 7.75e9)},

@@ -49,6 +49,7 @@ OPTIONS = {
         "A fit adds offsets where responses are not all above 0.",
     },
 }
+REQUIRED = {"formula": "write the law, such as 'loss = E + A / N**alpha'"}  # in a study
 PRESETS = {}
 
 _LETTERS = ("N", "D", "C", "U")  # variables where none are named

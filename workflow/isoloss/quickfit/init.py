@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from isoloss.aggregate.table import COLUMNS, WORDS, Rules
+from isoloss.aggregate.table import WORDS, Rules
 from isoloss.core import registry, schema, tables, yaml_text
 from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.core.sources import open_source
@@ -159,7 +159,6 @@ def study_of_table(
     again = f"init --out {shlex.quote(str(out))}"
     rules = Rules({}, response=response)
     runs, meaning = quickfit.runs_of(source, rules, law, columns or {}, options, again, formula)
-    _check_sizes(meaning)
     if meaning.response is not None and not meaning.formula:
         meaning = quickfit.with_law(meaning, runs, law)
     files = [str(table)] if isinstance(table, str | Path) else [str(one) for one in table]
@@ -195,19 +194,6 @@ def _check_options(law: str | None, options: Mapping[str, Any] | None) -> None:
         dict(options), registry.options("law", law), f"options of {law}", fill=False
     ):
         raise IsolossError(*wrong)
-
-
-def _check_sizes(meaning: Meaning) -> None:
-    """Refuse a table with fewer sizes than a study reads, unless its law has other variables."""
-    sizes = sorted({"N", "D", "C", "ratio"} & set(meaning.columns))
-    further = meaning.mixture or meaning.formula or set(meaning.columns) - set(COLUMNS)
-    further = further or _without_sizes(meaning)
-    if further or len(sizes) > 1:
-        return
-    there = f"{sizes[0]} alone" if sizes else "none"
-    reason = f"a study needs two of N, D and C, and the table has {there}"
-    do = "give it another (`--columns`), or fit it without a study: `isoloss law`"
-    raise IsolossError(Problem(meaning.source, reason, do))
 
 
 def study_of_sweep(out: Path, dataset: str, options: Mapping[str, Any] | None = None) -> None:
@@ -326,7 +312,7 @@ def _fits_of_table(runs: pd.DataFrame, meaning: Meaning) -> tuple[dict[str, dict
     complete = _options_of(meaning)
     options: dict[str, Any] = {"options": complete} if complete else {}
     if meaning.formula:
-        options = {"options": {"formula": _formula_of_study(meaning)}}
+        options = {"options": {"formula": _formula_of_study(meaning), **_named(meaning)}}
     if meaning.response is not None:
         options["response"] = _response(meaning)
     if meaning.signed:
@@ -358,6 +344,12 @@ def _options_of(meaning: Meaning) -> dict[str, Any]:
     if meaning.law in quickfit.OF_ONE_SIZE:
         own = {"variable": quickfit.variable(meaning), **own}
     return {**registry.defaults("law", meaning.law), **own}
+
+
+def _named(meaning: Meaning) -> dict[str, list[str]]:
+    """The variables of a formula, where N, D or C in it is a parameter by the user's word."""
+    absent = [size for size in ("N", "D", "C") if size in meaning.parameters]
+    return {"variables": list(meaning.variables)} if absent else {}
 
 
 def _formula_of_study(meaning: Meaning) -> str:

@@ -47,7 +47,7 @@ from isoloss.fitted.facts import (
     record,
 )
 from isoloss.fitted.growth import growth
-from isoloss.fitted.names import FORMULA, RESPONSE
+from isoloss.fitted.names import FORMULA, RESPONSE, equation
 from isoloss.fitted.optima import Optimum, optima
 from isoloss.fitted.optimum import Question, asked_question, problems_of
 from isoloss.fitted.paper import BUDGETS, paper
@@ -332,8 +332,10 @@ class Asking:
         if law is not None and law.has_least_loss:
             baseline_of(groups, self.baseline)
             return
-        formula = "a law of mixtures" if law is None else f"the law {law.formula}"
-        reason = f"{formula} gives no loss for a budget"
+        own = "a law of mixtures"
+        if law is not None:
+            own = f"the law {equation(law.formula, quantity or RESPONSE)}"
+        reason = f"{own} gives no loss for a budget"
         remedy = "leave it out, or take a law in C, or one that divides budgets"
         given = {"flops": self.flops, "baseline": self.baseline}
         if wrong := [Problem(name, reason, remedy) for name, value in given.items() if value]:

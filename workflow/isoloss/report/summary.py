@@ -103,7 +103,7 @@ def summarize(specification: Mapping[str, Any], files: Sequence[str | Path]) -> 
             lines += _seeds(alike, of)
         for name, fit in of_sweep.items():
             if records[name].allocates:
-                lines += _allocations(name, fit, settings["budgets"], runs)
+                lines += _allocations(name, fit, records[name], settings["budgets"], runs)
             lines += _gains(name, fit, records[name], settings["budgets"], runs)
             lines += _optima(name, fit, settings["optima"])
         for name, fit in of_sweep.items():
@@ -332,17 +332,23 @@ def _seeds(fits: Mapping[str, Record], of: str) -> list[str]:
     return [f"- **Seed SD**{of}: {', '.join(spreads)}"] if spreads else []
 
 
-def _allocations(name: str, fit: Fit, budgets: Sequence[float], runs: pd.DataFrame) -> list[str]:
+def _allocations(
+    name: str, fit: Fit, facts: Record, budgets: Sequence[float], runs: pd.DataFrame
+) -> list[str]:
+    """Lines with the best N and D of budgets; those of a fit that is not to be used say so."""
     largest = runs.loc[runs["status"] == "done", "n_flops_6nd"].max()
     lines = []
     for group in fit.groups:
+        unfit = next((one for one in facts.of(group) if one.verdict == VERDICTS[-1]), None)
+        loud = "" if unfit is None else f"**{markdown(unfit.loud_verdict)}**: "
         if fit.law.kind == "frontier" and (grows := growth(fit, group)) is not None:
-            lines.append(f"- **Best N and D** ({markdown(name)}{_group(group)}): {grows.text}")
+            best_of = f"- **Best N and D** ({markdown(name)}{_group(group)})"
+            lines.append(f"{best_of}: {loud}{grows.text}")
         for best in allocations(fit, group, budgets or [10 * largest, 100 * largest], largest):
             title = f"- **Best for C = {units.power(best.flops)} FLOP** ({markdown(name)}"
             if not best.exists:
                 reason = "there is none: an exponent is not positive"
-                lines.append(f"{title}{_group(group)}): {reason}")
+                lines.append(f"{title}{_group(group)}): {loud}{reason}")
                 continue
             values = ", ".join(
                 f"{label} {units.estimate(q.estimate, q.low, q.high, form)}"
@@ -357,7 +363,7 @@ def _allocations(name: str, fit: Fit, budgets: Sequence[float], runs: pd.DataFra
             reach = f", {units.count(beyond, 2)} times the largest run" if beyond > 1 else ""
             if best.reach.variable in ("N", "D"):
                 reach += f", outside the runs: {best.reach.text}"
-            lines.append(f"{title}{_group(group)}{reach}): {values}")
+            lines.append(f"{title}{_group(group)}{reach}): {loud}{values}")
     return lines
 
 

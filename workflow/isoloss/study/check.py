@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
@@ -80,6 +81,7 @@ MOST_STEPS = 10**12
 MOST_TOKENS = 10**15  # that one run is trained on
 MOST_BYTES = 2**36  # that one run takes in memory, 64 GiB
 MOST_COPIES = weight_maps.MOST  # of one row
+_ENTRY = re.compile(r"[.\[:]")  # what stands behind the name of an entry
 VALIDATED = 64  # items at once, where a run is measured
 HINTS = 100  # most problems for which similar names are looked up
 
@@ -119,11 +121,30 @@ def check(
     if wrong:
         # a section of the wrong shape cannot be looked into; sound ones still are
         wrong += _Sections(config, _sound_sections(config, wrong), look, plans, fetched).check()
-        raise StudyError(list(dict.fromkeys(wrong)), source)
+        raise StudyError(_in_order(wrong, config), source)
     wrong = _Sections(config, lambda *_: True, look, plans, fetched).check()
     if wrong:
-        raise StudyError(list(dict.fromkeys(as_written(wrong, config))), source)
+        raise StudyError(_in_order(as_written(wrong, config), config), source)
     return config
+
+
+def _in_order(problems: Sequence[Problem], config: Mapping[str, Any]) -> list[Problem]:
+    """Problems, each once, in the order of the sections and entries of a study."""
+    sections = list(config)
+    orders = {
+        section: {str(name): at for at, name in enumerate(entries)}
+        for section, entries in config.items()
+        if isinstance(entries, dict)
+    }
+
+    def place_of(problem: Problem) -> tuple[int, int]:
+        section, _, rest = problem.place.partition(".")
+        if section not in sections:
+            return -1, -1
+        entry = _ENTRY.split(rest, maxsplit=1)[0]
+        return sections.index(section), orders.get(section, {}).get(entry, -1)
+
+    return sorted(dict.fromkeys(problems), key=place_of)
 
 
 def _sound_sections(config: Mapping[str, Any], wrong: list[Problem]) -> Callable[..., bool]:
@@ -325,7 +346,7 @@ class _Sections:
                 continue
             try:
                 content = self.sources.read(name, table)
-                self.runs[name] = read_table(content, Rules(**rules(table))).runs
+                self.runs[name] = read_table(content, Rules(**rules(table), by_laws=True)).runs
             except UnsetError as error:
                 self.problems += [one.within(f"{place}.table") for one in error.problems]
             except IsolossError as error:
@@ -1156,14 +1177,34 @@ def _column_problems(fit: Mapping[str, Any], runs: pd.DataFrame, place: str) -> 
     ]
 
 
+def _own_name(column: str) -> str:
+    """The name that a column has in the user's table."""
+    while column.endswith(tables.SET_ASIDE):
+        column = column.removesuffix(tables.SET_ASIDE)
+    return column
+
+
+def _has_values(runs: pd.DataFrame, column: str) -> bool:
+    return column in runs and bool(runs[column].notna().any())
+
+
 def _lacking_variables(fit: Mapping[str, Any], runs: pd.DataFrame, place: str) -> list[Problem]:
-    """Problems of variables of a law that no column of a table is, or of which no run has one."""
+    """Problems of variables of a law that no column of a table is, or of which no run has one.
+
+    The loss is one of them where it is what the law is fitted to.
+    """
     law = made_law(fit["card"], fit["options"])
+    known = [letter for letter, column in filters.LETTERS.items() if _has_values(runs, column)]
     own = [str(name) for name in runs if name not in tables.schema("runs").names]
+    own = [*known, *(_own_name(name) for name in own if _own_name(name) not in known)]
     wrong = []
+    if not fit.get("response") and not runs.empty and runs[RESPONSE].isna().all():
+        do = f"name it in `columns` of the table: {{{RESPONSE}: COLUMN}}"
+        do += f", or say what is fitted: `response`; columns are {', '.join(own)}"
+        wrong.append(Problem(place, "no run has a loss", do))
     for name in law.variables:
         column = filters.LETTERS.get(name, name)
-        if column in runs and (runs.empty or runs[column].notna().any()):
+        if _has_values(runs, column) or (runs.empty and column in runs):
             continue
         reason = "no run has a value" if column in runs else "no such column"
         do = f"name it in `columns` of the table: {{{name}: COLUMN}}; columns are {', '.join(own)}"

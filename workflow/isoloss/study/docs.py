@@ -9,6 +9,7 @@ from typing import Any
 from isoloss.core import registry, schema, tables
 from isoloss.core.stages import Stage, stages
 from isoloss.core.units import NATS, count
+from isoloss.fitted.names import RESPONSE, equation, quantity_of
 from isoloss.laws._law import Law, Term
 from isoloss.laws._make import made_law
 from isoloss.train.settings import OF_EVERY_RUN
@@ -160,7 +161,10 @@ def cards_page() -> str:
             parts.append(f"\n### `{name}`: {facts['TITLE']}\n\n")
             for key in ("ABOUT", "KIND", "FORMULA", "SOURCE", "TOKEN", "TASK"):
                 if key in facts:
-                    code = f"`{facts[key]}`" if key == "FORMULA" else facts[key]
+                    code = facts[key]
+                    if key == "FORMULA":
+                        of_law = equation(code, quantity_of(facts)) if kind == "law" else code
+                        code = f"`{of_law}`"
                     parts.append(f"- {key.lower()}: {code}\n")
             if "KINDS" in facts:
                 parts.append(f"- kinds of laws: {', '.join(facts['KINDS'])}\n")
@@ -205,13 +209,14 @@ def _default_law(name: str) -> Law:
 
 def _terms(name: str, facts: Mapping[str, Any]) -> str:
     """The parameters of a law, with the unit of what it is fitted to."""
-    law, of_loss = _default_law(name), "RESPONSE" not in facts
+    law, of_loss = _default_law(name), quantity_of(facts) == RESPONSE
+    unit = "1" if "RESPONSE" in facts else "of what is fitted"
     written = "formula_law" in registry.defined("law", name)
     rows = [
         [
             f"`{t.name}`",
             t.symbol,
-            t.unit if of_loss else t.unit.replace(NATS, "1"),
+            t.unit if of_loss else t.unit.replace(NATS, unit),
             _limits(law, t) if written else _bounds(t),
         ]
         for t in law.terms

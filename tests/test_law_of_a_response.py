@@ -10,7 +10,7 @@ import pytest
 
 from isoloss.__main__ import main
 from isoloss.core import tables
-from isoloss.core.problems import IsolossError
+from isoloss.core.problems import IsolossError, nearest
 from isoloss.quickfit import law as front
 
 N, D = (side.ravel() for side in np.meshgrid(np.geomspace(1e6, 1e8, 5), np.geomspace(1e8, 1e10, 4)))
@@ -113,3 +113,9 @@ def test_no_doubt_is_answered_with_the_run_of_least_loss(table):
         doubts = front.law_of_table(table, response="llc mean", bootstrap=0).fit.findings
         assert "pooled" in set(doubts["check"])
         assert not doubts["remedy"].str.contains("best-of").any()
+
+
+def test_an_error_about_a_published_law_shows_what_the_law_is_of(capsys):
+    assert main(["predict", "downstream_error:gadre", "--N", "1B"]) == 2
+    assert "the law is error = ε - k e^(-γ loss)" in capsys.readouterr().err
+    assert nearest("x", ["loss", "experts", "loss"]) == "known: experts, loss"

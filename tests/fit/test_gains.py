@@ -312,6 +312,13 @@ def test_the_summary_has_the_gains_at_its_budgets(runs, apart, tmp_path):
     assert "(plane, 21 times the largest run)" in far
 
 
+def test_the_best_n_and_d_of_a_fit_that_is_not_to_be_used_say_so(runs, apart, tmp_path):
+    wrong = apart.summary.assign(verdict="do not use", reasons="it did not end")
+    unfit = replace(apart, tables={**apart.tables, "summary": wrong})
+    lines = [line for line in summary_of(runs, unfit, tmp_path).splitlines() if "Best for" in line]
+    assert len(lines) == 4 and all("): **DO NOT USE**: N " in line for line in lines)
+
+
 def test_the_summary_answers_the_questions_of_its_study(runs, apart, tmp_path):
     asked = {"fit": "plane", "over": ["N"], "subject_to": ["6*N*D <= 1e19"]}
     text = summary_of(runs, apart, tmp_path, [asked, {**asked, "fit": "another"}])

@@ -205,6 +205,7 @@ def test_replicates_that_cannot_be_fitted_are_counted_with_their_reason():
         ({"truth": {"card": "exponential_mixing"}}, "law of mixtures"),
         ({"truth": 5}, "truth: found 5; give `card`"),
         ({"truth": {}}, "truth.card: is missing"),
+        ({"truth": {"card": "formula"}}, "truth.options.formula: is missing; write the law"),
         ({"truth": {"card": "power_law"}}, "truth: power_law has no presets; give `values`"),
         ({"truth": FLAT, "plan": ISOFLOP}, "plan.ratio: the true law has no best size"),
         ({"truth": FLAT, "budgets": [1e23]}, "budgets: the true law has no best N"),

@@ -282,11 +282,7 @@ def _fill_cards(value: dict, properties: Mapping, place: str, wrong: list[Proble
         wrong += problems
         if not problems and "options" in properties and isinstance(value.get("options"), dict):
             options = registry.options(kind, name)
-            wrong += [
-                Problem(f"{place}.options.{option}", "is missing", do)
-                for option, do in registry.facts(kind, name).get("REQUIRED", {}).items()
-                if option not in value["options"]
-            ]
+            wrong += lacking_options(kind, name, value["options"], f"{place}.options")
             wrong += complete_options(value["options"], options, f"{place}.options")
 
 
@@ -304,6 +300,16 @@ def _card_problems(kind: str, name: str, place: str) -> list[Problem]:
         reason = f"the TASK of the model card {name!r} is {task!r}, which is no task card"
         return [Problem(place, reason, f"{nearest(str(task), registry.names('task'))}; {remedy}")]
     return []
+
+
+def lacking_options(kind: str, name: str, given: Mapping[str, Any], place: str) -> list[Problem]:
+    """Problems of options that a card has a default of for its own page alone: its REQUIRED."""
+    required = registry.facts(kind, name).get("REQUIRED", {})
+    return [
+        Problem(f"{place}.{option}", "is missing", do)
+        for option, do in required.items()
+        if option not in given
+    ]
 
 
 def complete_options(

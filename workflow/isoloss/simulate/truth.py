@@ -10,7 +10,7 @@ import numpy as np
 
 from isoloss.core import registry
 from isoloss.core.problems import IsolossError, Problem, nearest
-from isoloss.core.schema import complete_options
+from isoloss.core.schema import complete_options, lacking_options
 from isoloss.laws._law import Law
 from isoloss.laws._make import made_law
 from isoloss.simulate.kinds import check_mapping
@@ -92,6 +92,7 @@ def truth_of(settings: Mapping[str, Any] | str) -> Truth:
         raise IsolossError(Problem("truth.card", f"{card!r} is a law of mixtures", remedy))
     options = {**registry.defaults("law", card), **given.get("options", {})}
     wrong = complete_options(options, registry.options("law", card), "truth.options", fill=False)
+    wrong += lacking_options("law", card, given.get("options", {}), "truth.options")
     if wrong:
         raise IsolossError(*wrong)
     law = made_law(card, options)

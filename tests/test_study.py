@@ -554,6 +554,13 @@ def test_a_study_of_one_size(config, text, variables, message):
         assert is_told(problems(config), "fit.curve.options.formula", message)
 
 
+def test_a_figure_of_budgets_is_not_of_a_table_of_one_size(config):
+    config["aggregate"]["own"]["columns"] = {"N": "size", "loss": "val_loss"}
+    config["fit"]["curve"]["options"] = {"variable": "N"}
+    config["plot"]["own"] = {"card": "isoflop_profiles", "sweep": "own", "fits": ["curve"]}
+    assert is_told(problems(config), "plot.own.sweep", "needs N and C, and no run of the table has")
+
+
 def test_problems_are_told_in_the_order_of_the_study(config):
     config["fit"] = {"z": config["fit"]["plane"], "a": config["fit"].pop("curve"), **config["fit"]}
     config["fit"]["z"] = {**config["fit"]["z"], "where": "seed > 5"}

@@ -435,6 +435,9 @@ class _Sections:
         self._check_shown_fits(figure, card.get("FITS_OF_ANY_SWEEP", False), at_fits)
         if figure["sweep"] in dict(self._entries("aggregate")):
             self.problems += _table_figure_problems(inputs, place)
+            runs = self.runs.get(figure["sweep"])
+            if runs is not None and "VARIABLES" in card:
+                self.problems += _sizes_shown(runs, place)
         self.problems += _response_problems(config, fits, card, at_fits)
         count_problems = _fit_count_problems(card, len(fits), at_fits)
         self.problems += count_problems
@@ -526,6 +529,15 @@ def _table_figure_problems(inputs: Iterable[str], place: str) -> list[Problem]:
         return []
     reason = f"the figure shows {lacking[0].split('/')[1]}; a table of runs has none"
     return [Problem(f"{place}.sweep", reason, "show a sweep of `train`")]
+
+
+def _sizes_shown(runs: pd.DataFrame, place: str) -> list[Problem]:
+    """A problem if a figure in N and C is to show a table that lacks one of them."""
+    lacking = [one for one in ("N", "C") if not _has_values(runs, filters.LETTERS[one])]
+    if runs.empty or not lacking:
+        return []
+    reason = f"the figure needs N and C, and no run of the table has {' or '.join(lacking)}"
+    return [Problem(f"{place}.sweep", reason, "show fit_residuals or predicted_observed")]
 
 
 def _fit_count_problems(card: Mapping[str, Any], count: int, place: str) -> list[Problem]:

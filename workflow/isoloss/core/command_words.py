@@ -202,10 +202,10 @@ def instead(name: str, words: Sequence[str], options: Mapping[str, Option]) -> s
         return f"write --columns {pair if value else f'{key}=COLUMN'}"
     bare = {option.lstrip("-"): option for option in options}
     near = difflib.get_close_matches(key, bare, n=1, cutoff=0.6)
-    hints = [f"did you mean {bare[near[0]]!r}?"] if near else []
-    if "--at" in options and key.isidentifier():
-        hints.append(f"a variable of the law is given as --at {pair}")
-    return " ".join(hints)
+    if near:
+        return f"did you mean {bare[near[0]]!r}?"
+    at_point = "--at" in options and key.isidentifier()
+    return f"a variable of the law is given as --at {pair}" if at_point else ""
 
 
 def cut_off(words: Sequence[str], options: Mapping[str, Option]) -> list[tuple[str, str, str]]:

@@ -112,6 +112,8 @@ def test_the_command_python_and_a_study_give_the_same_numbers(answer, table, tmp
         (["--formula", "loss = E + A * a"], "variable"),
         (["--formula", "los = E + A / N**a"], "did you mean 'loss'?"),
         (["--formula", "loss = E + loss / N**a"], "loss = E + loss / N**a\n"),
+        (["--formula", "loss = E + A / exprts**b"], "closely resembles the column 'num_experts'"),
+        (["--formula", "loss = 2"], "it has numbers alone; write such as loss = E"),
         (["--formula", "loss = E + A / X**a + B / D**b"], "--columns X=num_experts; none:"),
         (["--formula", MOE, "--columns", "expert=num_experts"], "did you mean 'experts'?"),
         (["--formula", MOE, "--columns", "experts=experts"], "did you mean 'num_experts'?"),

@@ -51,6 +51,7 @@ def unseen_bends(
     unit: np.ndarray,
     spread: float,
     held: Collection[str] = (),
+    errors: np.ndarray | None = None,
 ) -> Iterator[Unseen]:
     """Parts of a law that the runs do not tell from simpler ones, with fewer parameters.
 
@@ -65,6 +66,8 @@ def unseen_bends(
         unit: what differences of predictions are divided by, (n,) or a number.
         spread: standard deviation of the noise in it.
         held: parameters that are not estimated.
+        errors: of the runs, in that unit, (n,), where theta need not be an optimum: a part whose
+            simpler one leaves no more of them counts too.
     """
     names = [term.name for term in law.terms]
     values = {k: float(v) for k, v in law.values(theta).items()}
@@ -78,19 +81,24 @@ def unseen_bends(
         slopes = np.broadcast_to(slopes, (np.size(before), len(names)))
         change, columns = (after - before) / unit, slopes / np.reshape(unit, (-1, 1))
         columns = _scaled(columns)
-        left = change - columns @ np.linalg.lstsq(columns, change, rcond=RANK)[0]
         gone = _gone(tree, simple, way, names, columns, given)
-        if (
-            gone
-            and not told & set(gone)
-            and np.sum(left**2) < GAIN * len(gone) * max(spread, EXACT) ** 2
-        ):
+        gained = GAIN * len(gone) * max(spread, EXACT) ** 2
+        less = _left(columns, change) < gained
+        if errors is not None and not less:
+            less = _left(columns, errors - change) < np.sum(errors**2) + gained
+        if gone and less and not told & set(gone):
             told |= set(gone)
             short, whole = way.simple, simple
             for name, value in gone.items():
                 short, whole = without(short, name, value), without(whole, name, value)
             at = tuple(scaling(way.piece, given)) or tuple(gone)
             yield Unseen(way.part, tidy(short), tuple(gone), at, law.variables, way, whole)
+
+
+def _left(columns: np.ndarray, values: np.ndarray) -> float:
+    """Squares of values (n,) that columns (n, p) do not take up."""
+    left = values - columns @ np.linalg.lstsq(columns, values, rcond=RANK)[0]
+    return float(np.sum(left**2))
 
 
 def _gone(

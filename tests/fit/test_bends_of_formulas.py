@@ -211,7 +211,7 @@ def test_a_search_lost_on_the_way_to_an_exponential_ends_there_and_names_it_firs
     assert row["objective_value"] < 1.02 * known["objective_value"]
     assert row["n_agree"] >= 2 and row["verdict"] == "with care"
     first = bracket.findings.iloc[0]["remedy"]
-    assert first == "write exp(-g * x) in the place of (1 + x / S)**-g"
+    assert first == "write exp(-g * x) in the place of (1 + x / S)**-g, or add runs of other x"
 
 
 def test_a_part_without_a_variable_is_not_taken_for_a_bend():

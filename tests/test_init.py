@@ -201,3 +201,15 @@ def test_a_table_with_one_size_is_sent_to_the_quick_fit(tmp_path):
     with pytest.raises(IsolossError, match="needs two of N, D and C, and the table has C alone"):
         init.study_of_table(tmp_path / "study.yaml", tmp_path / "c.csv")
     assert not (tmp_path / "study.yaml").exists()
+
+
+def test_a_typed_law_with_the_columns_own_names_has_no_figure_of_gains(tmp_path):
+    n = np.tile(np.geomspace(1e7, 1e10, 8), 2)
+    runs = pd.DataFrame(
+        {"group": np.repeat(["a", "b"], 8), "params": n, "loss": 1.7 + 400 / n**0.3}
+    )
+    runs.to_csv(tmp_path / "runs.csv", index=False)
+    out = tmp_path / "study.yaml"
+    words = ["--formula", "loss = E + A / params**alpha", "--out", str(out)]
+    assert main(["init", str(tmp_path / "runs.csv"), *words]) == 0
+    assert "compute_gain" not in out.read_text()

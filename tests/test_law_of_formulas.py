@@ -14,9 +14,11 @@ from isoloss.__main__ import main
 from isoloss.core import tables
 from isoloss.core.problems import IsolossError
 from isoloss.fitted.export import law_file
+from isoloss.fitted.facts import record
 from isoloss.quickfit import proposal
 from isoloss.quickfit.formula import Asked, meaning_of
 from isoloss.quickfit.proposal import propose
+from isoloss.report import summary
 
 MOE = "loss = E + A / (N**alpha * experts**gamma) + B / D**beta"
 TRUTH = {"E": 1.7, "A": 406.0, "alpha": 0.34, "gamma": 0.1, "B": 410.0, "beta": 0.28}
@@ -179,6 +181,15 @@ def test_a_size_that_a_formula_leaves_out_is_told(table):
     formula = "loss = E + A / N**a"
     told = isoloss.law_of_table(table, formula=formula, bootstrap=0, holdout="none")
     assert "  not in the formula: D\n" in told.text
+
+
+def test_a_size_under_the_name_of_its_column_is_told_once(table, tmp_path, capsys):
+    own = MOE.replace("N**", "params**").replace("D**", "tokens**")
+    words = ["law", str(table), "--formula", own, "--bootstrap", "20"]
+    assert main([*words, "--out", str(tmp_path / "law")]) == 0
+    assert "not in the formula" not in capsys.readouterr().out
+    paper = (tmp_path / "law" / "paper.md").read_text()
+    assert "params of 10M to 1B" in paper and "of 10M to 1B parameters" not in paper
 
 
 def test_a_formula_stands_beside_cards_in_a_comparison(table):
@@ -484,3 +495,18 @@ def test_per_cent_of_a_response_that_is_divided_by_100_is_told_the_share(
     with pytest.raises(IsolossError) as error:
         isoloss.law_of_table(tmp_path / "runs.csv", **asked)
     assert all(words in str(error.value) for words in told)
+
+
+def test_hold_outs_of_different_runs_are_told_apart_in_a_summary():
+    runs = isoloss.read_runs(
+        moe_table(),
+        {"N": "params", "D": "tokens", "loss": "val_loss", "experts": "num_experts"},
+    )
+    rules = {"of_experts": "largest:experts", "of_compute": "largest_compute"}
+    fits = {
+        name: record(isoloss.fit_law(runs, formula=MOE, holdout=rule, bootstrap=0))
+        for name, rule in rules.items()
+    }
+    experts, compute = summary._held_out(fits, "")
+    assert experts.startswith("- **Held out** (largest experts, 16 runs), RMSE: of_experts ")
+    assert compute.startswith("- **Held out** (the largest budget, ")

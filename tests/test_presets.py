@@ -410,3 +410,13 @@ def test_a_chain_that_leaves_the_range_of_its_response_says_so(capsys):
     text = " ".join(told(capsys, *given, "--at", "vocab=1e8").split())
     assert "at 1 of 1 points the law leaves the range of error, 0 to 1" in text
     assert "it is a law by a loss above 0, and the first gives one that is not" in text
+
+
+def test_what_a_point_lacks_or_has_too_much_is_told(capsys):
+    assert main(["predict", "exponential_mixing:academic", "--N", "7e9"]) == 2
+    told = capsys.readouterr().err
+    assert "variables p_academic, p_prose" in told and "--at p_academic=VALUE" in told
+    assert main(["predict", "routed:s_base", "--N", "1e8", "--D", "1e9", "--at", "experts=8"]) == 0
+    told = capsys.readouterr().out
+    assert "D: not in the law" in told
+    assert "holds for: one number of tokens for all runs" in told

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -136,3 +137,11 @@ def test_more_runs_than_are_compared_are_drawn_by_the_seed(runs, monkeypatch):
     ground = Ground.of(search_table(runs, "runs", Asked(variables=("N", "experts"))), 0)
     assert len(ground.rows) == 40
     assert all(len(part.out) == 40 for part in ground.parts)
+
+
+def test_a_table_of_a_law_that_could_not_be_fitted_counts_parameters_in_whole_numbers():
+    n = np.geomspace(1e7, 1e9, 12)
+    runs = pd.DataFrame({"params": n, "loss": 1.7 + 400 / n**0.34})
+    text = str(isoloss.choose_law(runs, ["E + A / params**a", "E + A / parms**a"]))
+    assert "1 law, ranked" in text
+    assert re.search(r"^1 +\S+ +3 +100%", text, re.MULTILINE)

@@ -16,6 +16,7 @@ from isoloss.__main__ import main
 from isoloss.core.problems import IsolossError
 from isoloss.discovery import mixtures, search
 from isoloss.discovery.discovery import far
+from isoloss.discovery.table import Asked, mixture_of
 from isoloss.formulas import read_formula
 
 
@@ -254,3 +255,15 @@ def test_the_text_says_how_many_forms_were_screened(answer):
     finals = replace(answer, ranking=answer.ranking.head(8), screened=70)
     assert "\n70 forms on 400 runs, the best 8 on more, ranked by" in str(finals)
     assert finals.record()["n_forms"] == 70
+
+
+def test_mixtures_with_one_loss_are_told_as_law_tells_them():
+    p = np.random.default_rng(1).dirichlet([1, 1, 1], 30)
+    loss = 1.5 + 0.8 * np.exp(-3 * p[:, 0]) + 0.5 * np.exp(-2 * p[:, 1])
+    runs = pd.DataFrame(p, columns=["p_web", "p_code", "p_math"]).assign(loss=loss)
+    assert isoloss.discover(runs).best.card == "mixture_power"
+    assert mixture_of(runs.assign(lr=1 + p[:, 0] ** 2), "runs", Asked()) is None
+    assert mixture_of(runs.assign(lr=0.1, seed=range(30)), "runs", Asked()) is not None
+    by_domain = runs.assign(web_loss=loss * 1.01, code_loss=loss * 0.9)
+    whole = isoloss.discover(by_domain, response="loss")
+    assert list(whole.responses) == ["loss_all"]

@@ -68,3 +68,18 @@ def test_an_exponent_of_an_exponent_has_the_bounds_of_one():
     law = formula_law("loss = E + D**-exp(a*N**g + b)", ["N", "D"])
     own = {term.name: term for term in law.terms}
     assert (own["g"].low, own["g"].high) == (-5.0, 5.0)
+
+
+def test_a_law_whose_parameters_are_all_linear_is_sought_from_where_it_has_a_value():
+    """Its other starts had predictions below 0, so that one of five ended at the optimum."""
+    rng = np.random.default_rng(1)
+    shares = rng.dirichlet([1, 1, 1], 40)
+    data = dict(zip("abc", shares.T, strict=True))
+    law = formula_law(
+        "loss = E + F*log(a) + G*log(b) + H*log(c) + J*log(a)*log(b) + K*log(a)**2 + M*log(b)**2",
+        list("abc"),
+    )
+    loss = (1.5 + 0.8 * np.exp(-3 * data["a"]) + 0.5 * np.exp(-2 * data["b"])) * noise(40)
+    fit, search = searched(law, data, loss)
+    assert fit.sound
+    assert search["n_agree"] == search["n_starts"] == 5

@@ -290,17 +290,20 @@ class Choice:
 
     def __str__(self) -> str:
         table, rows = self.table, self.ranking
-        held = escape.listed([f"{name} ({count} runs)" for name, count in self.holdouts], 24)
+        held = escape.listed(
+            [f"{name} ({count} run{'s' * (count != 1)})" for name, count in self.holdouts], 24
+        )
         head = ("", "error held out", "parameters", "first in", "formula")
         lines = [
-            (str(at), f"{one.error:.3g}", str(one.parameters), f"{one.first:.0%}", one.formula)
+            (str(at), f"{one.error:.3g}", f"{one.parameters:.0f}", f"{one.first:.0%}", one.formula)
             for at, one in enumerate(rows[rows["error"].notna()].itertuples(), 1)
         ]
         refused = rows[rows["error"].isna()]
         return "\n".join(
             [
                 f"{len(table.y)} runs: {table.response} by {', '.join(table.variables)}",
-                f"{len(lines)} laws, ranked by what they miss of the largest values held out:",
+                f"{len(lines)} law{'s' * (len(lines) != 1)}, ranked by what they miss of the "
+                "largest values held out:",
                 f"  {held}",
                 *table.notes,
                 "",

@@ -75,7 +75,9 @@ def text(answer: Discovery) -> str:
 def _head(answer: Discovery) -> str:
     table = answer.table
     groups = f" in {len(table.groups)} groups" if len(table.groups) > 1 else ""
-    held = escape.listed([f"{name} ({count} runs)" for name, count in answer.holdouts], 12)
+    held = escape.listed(
+        [f"{name} ({count} run{'s' * (count != 1)})" for name, count in answer.holdouts], 12
+    )
     count = len(answer.ranking)
     best = "" if count == answer.screened else f" on {SCREENED} runs, the best {count} on more,"
     return (
@@ -155,8 +157,8 @@ def _warnings(answer: Discovery) -> list[str]:
             )
     if answer.best.loose:
         lines.append(
-            f"warning: {answer.best.loose} combinations of the best law's parameters are not "
-            "determined by these runs"
+            f"warning: combinations of the best law's parameters that these runs do not "
+            f"determine: {answer.best.loose}"
         )
     return lines
 

@@ -19,6 +19,7 @@ from isoloss.core import tables
 from isoloss.core.escape import listed
 from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.core.sources import Source, open_source
+from isoloss.formats.names import meanings
 from isoloss.formats.read import rows
 from isoloss.formulas import read_expression
 
@@ -107,12 +108,30 @@ def opened(source: str | Path | Sequence[str | Path] | Source | pd.DataFrame) ->
 
 
 def mixture_of(raw: pd.DataFrame, label: str, asked: Asked) -> MixtureColumns | None:
-    """The columns of a table of mixtures; None of another, or where variables are named."""
+    """The columns of a table of mixtures; None of another, or where variables are named.
+
+    Of a table in which nothing else varies the loss of the whole run will do.
+    """
     if asked.variables or asked.columns:
         return None
     if asked.response is not None and asked.response not in raw:
         return None
-    return mixture_columns(raw, label, strict=False)
+    mixture = mixture_columns(raw, label, strict=False)
+    if mixture is None:
+        mixture = mixture_columns(raw, label, strict=False, whole=True)
+        if mixture is None or _others_vary(raw, asked, mixture):
+            return None
+    if asked.response is None or asked.response in mixture.losses:
+        return mixture
+    of_all = {asked.response: "loss_all"}
+    return replace(mixture, losses=of_all) if "loss" in meanings(asked.response) else None
+
+
+def _others_vary(raw: pd.DataFrame, asked: Asked, mixture: MixtureColumns) -> bool:
+    """Whether a column beside proportions, the loss and groups may be a variable."""
+    known = {*mixture.renamed, asked.groups or "group"}
+    others = [name for name in raw if name not in known and not BOOKKEEPING.match(str(name))]
+    return any(holds_numbers(raw[name]) and raw[name].nunique() > 1 for name in others)
 
 
 def search_table(raw: pd.DataFrame, label: str, asked: Asked) -> SearchTable:

@@ -29,6 +29,7 @@ TRIED = 64  # points of a pool that replicates with losses of their own are comp
 POINTS = 256  # of a pool, whose objectives for all replicates are looked at together
 MOST_SINGLE = 1e30  # of a penalty in single precision, relative to the median
 SCANNED, FAR = 200, 20.0  # points along one free coordinate, and how far from a start they reach
+NEARER = 8  # times that starts where the law has no value come nearer, at most
 AT_LIMIT = 100  # steps of a replicate at most, at the end of a valley
 LOST_ENDS = 4  # ends in a valley, which had not converged, that go on from where it ends
 BLOCK = 1 << 15  # numbers in one array of penalties
@@ -136,8 +137,8 @@ def further_starts(
     """Starts where a grid leaves too few to tell whether its optimum is the only one, (k, q).
 
     Of one free coordinate every low point along all of its range is a start. Of several, where all
-    starts of a grid meet in one once the best scales are known, there are four around it. None if
-    it is the user who gave but one.
+    starts of a grid meet in one once the best scales are known, there are four around it, nearer
+    to it where the law has no value farther away. None if it is the user who gave but one.
 
     Args:
         problem: what to minimise.
@@ -151,8 +152,14 @@ def further_starts(
     if len(begin) > 1 or (len(starts) == 1 and not problem.amplitudes.all()):
         return none
     turns = np.where(np.arange(count) % 2, -1.0, 1.0)
-    around = begin + np.stack([np.ones(count), -np.ones(count), turns, -turns])
-    return np.clip(around, problem.affine.low, problem.affine.high)
+    steps = np.stack([np.ones(count), -np.ones(count), turns, -turns])
+    for _ in range(NEARER):
+        around = np.clip(begin + steps, problem.affine.low, problem.affine.high)
+        lost = ~np.isfinite(_cross(_penalties(problem, around), weight[None])[:, 0])
+        if not lost.any():
+            break
+        steps[lost] /= 4.0
+    return around
 
 
 def _low_points(problem: FitProblem, middle: np.ndarray, weight: np.ndarray) -> np.ndarray:

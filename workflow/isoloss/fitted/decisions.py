@@ -472,12 +472,13 @@ def points_of(law: Law, variables: Mapping) -> Columns:
         for name, value in variables.items()
         if name in law.variables
     }
-    size = np.broadcast_shapes(*(v.shape for v in given.values()))
     missing = [name for name in law.variables if name not in given]
-    if missing and not law.proportions:
-        raise IsolossError(
-            Problem(f"variable {missing[0]}", "not given", f"the law is {law.formula}")
-        )
+    if missing and not (law.proportions and given):
+        place = f"variable {missing[0]}" if len(missing) == 1 else f"variables {', '.join(missing)}"
+        how = f"--{missing[0]} VALUE" if missing[0] in "NDCU" else f"--at {missing[0]}=VALUE"
+        do = f"give values, such as {how} of `isoloss predict`"
+        raise IsolossError(Problem(place, "not given", f"{do}; the law is {law.formula}"))
+    size = np.broadcast_shapes(*(v.shape for v in given.values()))
     return {name: np.broadcast_to(given.get(name, 0.0), size) for name in law.variables}
 
 

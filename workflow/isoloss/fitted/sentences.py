@@ -183,18 +183,19 @@ def _ranges(fit: Fit, markup: Markdown) -> str:
     shown, examples = [], f"{per or 'token'}s"
     letters = {"N": "parameters", "D": examples, "C": "FLOP"}
     letters |= {"U": f"distinct {examples}"} if "U" in fit.law.variables else {}
+    further = [] if fit.law.proportions else [v for v in fit.law.variables if v not in letters]
+    further = [name for name in further if name in points and points[name].notna().any()]
     for letter, what in letters.items():
         values = points[LETTERS[letter]].dropna() if LETTERS[letter] in points else []
-        if not len(values):
-            continue
+        if not len(values) or any(points[name].equals(points[LETTERS[letter]]) for name in further):
+            continue  # told below, under the name that the formula has for it
         form = units.power if letter == "C" else units.count
         low, high = form(min(values)), form(max(values))
         if letter == "C":
             low, high = markup.power(low), markup.power(high)
         ends = low if low == high else f"{low} to {high}"
         shown.append(f"{markup.math(letter)} of {ends} {what}")
-    further = [] if fit.law.proportions else [v for v in fit.law.variables if v not in letters]
-    for name in (name for name in further if name in points and points[name].notna().any()):
+    for name in further:
         low, high = units.count(points[name].min()), units.count(points[name].max())
         shown.append(f"{markup.text(name)} of {low if low == high else f'{low} to {high}'}")
     return _listed(shown)

@@ -233,7 +233,8 @@ def divide(formula: Formula, columns: Sequence[str]) -> tuple[tuple[str, ...], t
     if not parameters:
         pointing.refuse(
             formula.text, formula.place, 0, "has no parameter to fit",
-            f"every name ({', '.join(variables)}) is a column of the table",
+            f"every name ({', '.join(variables)}) is a column of the table"
+            if variables else "write one, such as A in A / N**2",
         )  # fmt: skip
     if not variables:
         some = ", ".join(list(known)[:20]) or "none"

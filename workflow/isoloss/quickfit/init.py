@@ -179,7 +179,7 @@ def study_of_table(
         fits="".join(
             _fit(name, sweep, noted=name == meaning.law, **fit) for name, fit in fits.items()
         ),
-        figures=_figures(sweep, meaning, list(fits)) + _gains(runs, meaning, sweep, fits),
+        figures=_figures(sweep, meaning, list(fits)) + _gains(runs, meaning, sweep),
     )
     _write(out, text + budgets)
 
@@ -432,14 +432,11 @@ def _figures_of(sweep: str, kind: str, fits: Sequence[str]) -> str:
     return "".join(_figure(card, sweep, of) for card, of in cards)
 
 
-def _gains(
-    runs: pd.DataFrame, meaning: Meaning, sweep: str, fits: Mapping[str, Mapping[str, Any]]
-) -> str:
+def _gains(runs: pd.DataFrame, meaning: Meaning, sweep: str) -> str:
     """The figure of the gains of groups, as YAML; none where there are none to compare."""
     if meaning.mixture or runs.loc[runs["status"] == "done", "group"].nunique() < 2:
         return ""
-    chosen = {**registry.defaults("law", meaning.law), **fits[meaning.law].get("options", {})}
-    if not made_law(meaning.law, chosen).has_least_loss:
+    if not _law_of(meaning).has_least_loss:
         return ""
     return _figure("compute_gain", sweep, [meaning.law])
 

@@ -116,7 +116,9 @@ def _of_preset(law: Preset) -> Source:
     facts = {"law": law.name, "formula": law.law.formula, "parameters": law.values}
     facts |= {"source": law.source, "fitted_to": law.of, "domain": law.domain}
     notes = [NO_INTERVAL, _OWN] if law.of_loss else [NO_INTERVAL]
-    return Source(law.name, law, [repr(law)], notes, facts)
+    valid = registry.facts("law", law.name.split(SEPARATOR)[0])["DOMAIN"]
+    head = [repr(law), *([f"holds for: {valid}"] if valid else [])]
+    return Source(law.name, law, head, notes, facts)
 
 
 def _of_fit(folder: str, fit: Fit) -> Source:
@@ -173,6 +175,9 @@ def predicted(source: str, asked: Asked, then: str | None = None) -> Answer:
     else:
         table = law.predict(asked.group, asked.response, asked.level, **_completed(law, points))
     notes = [*opened_law.notes, *_outside(law, table)]
+    unread = [name for name in points if name not in (*law.law.variables, "C")]
+    if unread:
+        notes.append(f"{listed(unread)}: not in the law, so its answer does not depend on it")
     groups = opened_law.facts.get("groups", ())
     group = groups[0] if asked.group is None and len(groups) > 1 else asked.group
     if asked.group is None and group is not None:

@@ -231,7 +231,8 @@ def _split(meaning: Meaning) -> list[str]:
         for name, (low, high) in meaning.ranges.items()
     ]
     lines = [f"  variables: {', '.join(ranges)}", f"  parameters: {', '.join(meaning.parameters)}"]
-    others = [size for size in "NDC" if size in meaning.columns and size not in meaning.variables]
+    used = {meaning.columns.get(name, name) for name in meaning.variables}
+    others = [size for size in "NDC" if meaning.columns.get(size) not in {None, *used}]
     if others:
         lines.append(f"  not in the formula: {', '.join(others)}")
     return [textwrap.fill(line, _LINE, subsequent_indent="    ") for line in lines]

@@ -254,27 +254,33 @@ def _state(one: OneFit) -> str:
 
 
 def _held_out(fits: Mapping[str, Record], of: str) -> list[str]:
-    """The line of held-out errors by fit, with the baseline by group, if there are any.
+    """Held-out errors by fit, with the baseline by group: a line for each choice of runs.
 
     Args:
         fits: of one quantity.
         of: which, in words; empty of the loss.
     """
-    errors, baselines, which = [], {}, "the largest budget"
+    largest = "the largest budget"
+    errors: dict[str, list[str]] = {}
+    baselines: dict[str, dict[str, str]] = {}
     for name, fit in fits.items():
         for one in [one for one in fit.fits if one.n_held_out > 0]:
             whose = _in_brackets(one.group)
-            errors.append(f"{markdown(name)}{whose} {units.plain(one.held_out_rmse)}")
             runs = "1 run" if one.n_held_out == 1 else f"{one.n_held_out} runs"
             fold = next((fold for fold in one.folds if fold.of_fit), None)
-            if fold is not None and fold.rule != UNSEEN[0]:
-                which = markdown(fold.which)
-            baselines[f"{runs}{whose}"] = f"{units.plain(one.held_out_baseline_rmse)}{whose}"
-    if not errors:
-        return []
-    last = "budget" if which == "the largest budget" else "value"
-    text = ", ".join([*errors, f"mean of the last fitted {last} " + ", ".join(baselines.values())])
-    return [f"- **Held out** ({which}, {', '.join(baselines)}), RMSE{of}: {text}"]
+            own = fold is not None and fold.rule != UNSEEN[0]
+            which = markdown(fold.which) if own else largest
+            error = f"{markdown(name)}{whose} {units.plain(one.held_out_rmse)}"
+            errors.setdefault(which, []).append(error)
+            baseline = f"{units.plain(one.held_out_baseline_rmse)}{whose}"
+            baselines.setdefault(which, {})[f"{runs}{whose}"] = baseline
+    lines = []
+    for which, parts in errors.items():
+        last = "budget" if which == largest else "value"
+        guesses = f"mean of the last fitted {last} " + ", ".join(baselines[which].values())
+        text = ", ".join([*parts, guesses])
+        lines.append(f"- **Held out** ({which}, {', '.join(baselines[which])}), RMSE{of}: {text}")
+    return lines
 
 
 def _folds(fits: Mapping[str, Record], of: str) -> list[str]:

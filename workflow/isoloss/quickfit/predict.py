@@ -289,7 +289,7 @@ def _completed(law: FitDecisions, points: Mapping[str, np.ndarray]) -> dict[str,
     if "C" in points and "C" not in needs:
         known = [letter for letter in "ND" if letter in points]
         if len(known) != 1 or not {"N", "D"} <= set(needs):
-            do = f"the law is {law.law.formula}: give {', '.join(needs)}"
+            do = f"the law is {equation(law.law.formula, law.quantity)}: give {', '.join(needs)}"
             do += ", or C alone" if law.allocates else _how_to_divide(needs)
             raise IsolossError(Problem("C", "does not go together with what is given", do))
         (other,) = {"N", "D"} - set(known)
@@ -307,7 +307,7 @@ def _check_given(law: FitDecisions, variables: Sequence[str], points: Mapping) -
         return
     for name in (name for name in variables if name not in points):
         option = f"--{name} VALUE" if name in _SIZES else f"--at {name}=VALUE"
-        do = f"the law is {law.law.formula}: give {option}"
+        do = f"the law is {equation(law.law.formula, law.quantity)}: give {option}"
         raise IsolossError(Problem(f"variable {name}", "not given", do))
 
 

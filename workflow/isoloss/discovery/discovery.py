@@ -92,7 +92,7 @@ class Discovery:
             largest runs and beyond, the others by score.
         simplest: the law of fewest parameters whose score is within one standard error of the
             best one's.
-        table: the runs.
+        table: the runs, without those far from every law; its notes tell of them.
         ranking: every form that was looked at (formula, parameters, error, score, loose), best
             first; of more than 400 runs the eight that were compared again.
         screened: how many forms were looked at.
@@ -237,7 +237,8 @@ def discovered(
     far = work.far(order)
     if far.any():
         work = work.without(far)
-        order, screened = work.searched(told)
+        if len(work.table.y) < len(table.y):
+            order, screened = work.searched(told)
     if not order:
         counts = np.bincount(work.table.group)
         smallest = f"group {table.groups[counts.argmin()]}: " if len(counts) > 1 else ""

@@ -89,11 +89,34 @@ def test_the_beginning_of_an_option_is_enough():
     assert read("law", "--col", "N=a", "D=b", "t")["columns"] == ["N=a", "D=b"]
 
 
+def test_an_expression_may_begin_with_a_minus():
+    assert read("law", "t", "--minimize", "-log(loss)")["minimize"] == "-log(loss)"
+    assert read("law", "--given", "N=1B,2B", "t")["table"] == ["t"]
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["law", "t", "--colums", "N=a"], "--colums: unknown option; did you mean '--columns'?"),
         (["law", "t", "--law", "kaplan", "--law=m4"], "--law is given twice; give it once"),
+        (
+            ["law", "t", "--minimize", "-loss"],
+            "-loss: unknown option; a value that begins with a minus is written --minimize=-loss",
+        ),
+        (
+            ["law", "t", "--group", "domain"],
+            "--group: unknown option; write --columns group=domain",
+        ),
+        (["law", "t", "--zzz"], "--zzz: unknown option"),
+        (
+            ["predict", "a", "--loss", "2.4"],
+            "--loss: unknown option; a variable of the law is given as --at loss=2.4",
+        ),
+        (
+            ["law", "t", "--given", "N=1B", "100M"],
+            "--given N=1B: '100M' stands apart; "
+            "write several values with commas between them: N=1B,100M",
+        ),
         (["law"], "the following arguments are required: TABLE"),
         (["law", "t", "--flops"], "--flops: expected at least one argument"),
         (["law", "--flops", "much", "t"], "--flops: invalid float value: 'much'"),

@@ -112,6 +112,8 @@ def test_the_command_python_and_a_study_give_the_same_numbers(answer, table, tmp
         (["--formula", "loss = E + A * a"], "variable"),
         (["--formula", "los = E + A / N**a"], "did you mean 'loss'?"),
         (["--formula", "loss = E + loss / N**a"], "loss = E + loss / N**a\n"),
+        (["--formula", "loss = E + A / exprts**b"], "closely resembles the column 'num_experts'"),
+        (["--formula", "loss = 2"], "it has numbers alone; write such as loss = E"),
         (["--formula", "loss = E + A / X**a + B / D**b"], "--columns X=num_experts; none:"),
         (["--formula", MOE, "--columns", "expert=num_experts"], "did you mean 'experts'?"),
         (["--formula", MOE, "--columns", "experts=experts"], "did you mean 'num_experts'?"),
@@ -467,6 +469,34 @@ def test_what_a_formula_makes_of_names_is_told():
 def test_a_formula_in_the_place_of_a_card_is_told_its_key():
     with pytest.raises(IsolossError, match=re.escape('formula="..."')):
         isoloss.fit_law(pd.DataFrame(), MOE)
+
+
+@pytest.mark.parametrize(
+    ("limits", "settings", "told"),
+    [
+        ("; 0 <= acc <= 100", {}, ["the range of acc in the formula: 100 is per cent", "write 1"]),
+        ("; high < 95", {}, ["the limit of high in the formula: 95", "write 0.95"]),
+        ("", {"fixed": {"low": 25}}, ["fixed, low: 25", "divided by 100", "write 0.25"]),
+        ("", {"bounds": {"low": (20, 30)}}, ["bounds, low: 20", "write 0.2", "write 0.3"]),
+        ("; 0 <= acc <= 1", {"bounds": {"low": (0.2, 0.3)}, "fixed": {"k": 1.3}}, []),
+    ],
+)
+def test_per_cent_of_a_response_that_is_divided_by_100_is_told_the_share(
+    tmp_path, limits, settings, told
+):
+    """A level fixed at 25 beside shares, and a range up to 100, were fitted."""
+    x = np.linspace(-3, 3, 20)
+    raw = pd.DataFrame({"x": x, "acc (%)": 25 + 65 / (1 + np.exp(-1.3 * x)) + 0.3 * np.cos(9 * x)})
+    raw.to_csv(tmp_path / "runs.csv", index=False)
+    asked = {"bootstrap": 0, "holdout": "none", **settings}
+    asked["formula"] = "acc = low + (high - low) * sigmoid(k * (x - m))" + limits
+    if not told:
+        fit = isoloss.law_of_table(tmp_path / "runs.csv", **asked).fit
+        assert fit.values["high"] == pytest.approx(0.9, abs=0.01)
+        return
+    with pytest.raises(IsolossError) as error:
+        isoloss.law_of_table(tmp_path / "runs.csv", **asked)
+    assert all(words in str(error.value) for words in told)
 
 
 def test_hold_outs_of_different_runs_are_told_apart_in_a_summary():

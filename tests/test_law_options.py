@@ -113,6 +113,8 @@ def test_nothing_is_held_out_where_nobody_asks_for_it(answer, tmp_path):
     ("words", "message"),
     [
         (["--bounds", "E=2:1"], "--bounds E: found '2:1'; give the lower limit first"),
+        (["--bounds", "E=2:2"], "both limits are the same; for one value: --fix E=2"),
+        (["--within", "N=2:2"], "both limits are the same; for one value: --given N=2"),
         (["--bounds", "E=2"], "--bounds E: found '2'; write LOW:HIGH, LOW: or :HIGH"),
         (["--bounds", "E=:"], "write LOW:HIGH"),
         (["--bounds", "E=low:"], "--bounds E: found 'low'; give a number"),

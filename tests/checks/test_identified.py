@@ -13,6 +13,7 @@ import isoloss
 from isoloss.checks import directions, identified
 from isoloss.checks.evidence import Evidence
 from isoloss.fit.evidence import conditioning
+from isoloss.formulas import read_expression
 
 X = {"x": np.linspace(1.0, 5.0, 9), "z": np.geomspace(1.0, 100.0, 9)}
 KNOWN = {
@@ -133,3 +134,33 @@ def test_a_fit_of_one_size_says_what_its_runs_do_not_tell_apart():
     assert "trade" in one["message"] and "undone by" in one["message"]
     assert " with " in one["loosest"]
     assert fit.findings["found"].str.contains("the runs do not determine .* trade").any()
+
+
+def test_a_level_that_may_be_beyond_the_stated_range_is_told():
+    """Half of a sigmoid: high was 0.88 [0.76, 1.1] of an accuracy, and the fit was sound."""
+    x = np.linspace(-3, 3, 40)
+    noise = 0.01 * np.random.default_rng(0).standard_normal(40)
+    y = 0.25 + 0.6 / (1 + np.exp(-1.3 * (x - 2.4))) + noise
+    runs = isoloss.read_runs(pd.DataFrame({"x": x, "y": y}), {"x": "x", "y": "y"})
+    text = "y = low + (high - low) * sigmoid(k * (x - m)); 0 <= y <= 1"
+    fit = isoloss.fit_law(runs, formula=text, bootstrap=100)
+    [row] = fit.findings[fit.findings["check"] == "range"].to_dict("records")
+    assert row["found"].startswith("high is a level of the y, and may be 0.")
+    assert row["found"].endswith(": beyond its range, 0 to 1")
+    assert row["remedy"].endswith("or limit it: --bounds high=:1")
+    bounded = isoloss.fit_law(runs, formula=text, bootstrap=100, bounds={"high": (None, 1)})
+    assert "range" not in set(bounded.findings["check"])
+
+
+@pytest.mark.parametrize(
+    ("terms", "remedy"),
+    [
+        (("A * 1", "A * exp(-x / S)"), "add runs of other x, fix S (--fix), or fit a smaller law"),
+        (("A * x", "B * x**b"), identified.SMALLER),
+    ],
+)
+def test_terms_of_one_amplitude_that_cancel_get_another_remedy_than_its_sign(terms, remedy):
+    law = Written(" - ".join(terms), ("x",))
+    values = {term.name: 1.0 for term in law.terms}
+    evidence = evidence_of(law, values, np.ones((1, len(values))))
+    assert identified._apart(evidence, *map(read_expression, terms)) == remedy

@@ -196,3 +196,29 @@ def test_bounds_in_the_place_of_a_limit_in_the_formula_are_told():
     assert words in fit.summary["message"].item() and fit.values["a"] > 0.3
     same, _ = told_of(text, POWER, bounds={"a": [0.0, 0.3]})
     assert "take the place" not in same.summary["message"].item()
+
+
+def test_a_search_lost_on_the_way_to_an_exponential_ends_there_and_names_it_first():
+    """x from 0: one start of 32 ended lowest, not converged, 1.17 times the exponential above."""
+    x = np.linspace(0, 10, 40)
+    y = 1 + 3 * np.exp(-0.3 * x) + 3e-4 * np.random.default_rng(0).standard_normal(40)
+    runs = isoloss.read_runs(pd.DataFrame({"x": x, "y": y}), {"x": "x", "y": "y"})
+    bracket, simple = (
+        isoloss.fit_law(runs, formula=f"y = E + A * {one}", bootstrap=0)
+        for one in ("(1 + x / S)**-g", "exp(-g * x)")
+    )
+    row, known = bracket.summary.iloc[0], simple.summary.iloc[0]
+    assert row["objective_value"] < 1.02 * known["objective_value"]
+    assert row["n_agree"] >= 2 and row["verdict"] == "with care"
+    first = bracket.findings.iloc[0]["remedy"]
+    assert first == "write exp(-g * x) in the place of (1 + x / S)**-g, or add runs of other x"
+
+
+def test_a_part_without_a_variable_is_not_taken_for_a_bend():
+    """`high - low`, with low fixed at 25 beside values below 1, ended in an IndexError."""
+    x = np.linspace(-3, 3, 40)
+    y = 0.25 + 0.65 / (1 + np.exp(-1.3 * x)) + 0.003 * np.random.default_rng(0).standard_normal(40)
+    runs = isoloss.read_runs(pd.DataFrame({"x": x, "y": y}), {"x": "x", "y": "y"})
+    text = "y = low + (high - low) * sigmoid(k * (x - m))"
+    fit = isoloss.fit_law(runs, formula=text, bootstrap=0, fixed={"low": 25})
+    assert fit.values["low"] == 25 and "bend" not in set(fit.findings["check"])

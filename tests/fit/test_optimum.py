@@ -8,6 +8,7 @@ from written_laws import Written, fit_of
 
 import isoloss
 from isoloss.core.problems import IsolossError
+from isoloss.fitted.reach import of_row
 from isoloss.laws import chinchilla
 from isoloss.laws._formula import formula_law
 
@@ -138,6 +139,7 @@ REFUSED = {
     "compute by its letter": ({"subject_to": "6*N*D <= C"}, "write 6*N*D for compute"),
     "an unknown name": ({"over": ["N", "Dd"]}, "over Dd: is not a variable of the law; did you"),
     "a name that nobody gives": ({"minimize": "6*N*D + serve"}, "name serve: is neither"),
+    "a misspelt value": ({"over": "N", "given": {"DD": 1e9}}, "given DD: is neither a variable"),
     "no end": ({"over": "D", "given": {"N": 1e9}}, "falls all the way to"),
     "no effect": ({"over": ["x"], "within": {"x": (1, 2)}, "given": {"N": 1e9, "D": 1e9}}, None),
     "out of reach": ({"minimize": "N*D", "subject_to": "loss <= 1.5"}, "the nearest has loss 1.8"),
@@ -212,3 +214,6 @@ def test_how_far_a_point_is_outside_does_not_depend_on_the_points_beside_it(of_s
     alone = of_sizes.predict(N=1e5, D=1e10)
     beside = of_sizes.predict(N=[1e5, 0.0, -1e7], D=1e10)
     assert alone["distance"][0] == beside["distance"][0] == pytest.approx(100, rel=0.1)
+    assert np.isinf(beside["distance"][1:]).all() and (beside["farthest"] == "N").all()
+    told = [of_row(row).text for row in beside.to_dict("records")]
+    assert told[1:] == ["N at or below 0"] * 2

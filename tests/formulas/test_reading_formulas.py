@@ -157,6 +157,8 @@ def test_names_are_divided_into_variables_and_parameters():
     formula = read_formula("loss = E + A / (N**alpha * experts**gamma)")
     columns = ["N", "D", "experts", "loss"]
     assert divide(formula, columns) == (("N", "experts"), ("E", "A", "alpha", "gamma"))
+    columns = ["N", "num_expert_blocks"]  # one that is declared may resemble a column
+    assert divide(formula, columns, ["experts"])[1] == ("E", "A", "alpha", "experts", "gamma")
 
 
 @pytest.mark.parametrize(
@@ -164,6 +166,7 @@ def test_names_are_divided_into_variables_and_parameters():
     [
         ("E + A / expert**g", "write 'experts'"),
         ("E + A / Experts**g", "write 'experts'"),
+        ("2 + 3", "numbers alone"),
         ("N * D", "no parameter"),
         ("E + A", "no variable"),
         ("loss = E + A * loss", "on both sides"),

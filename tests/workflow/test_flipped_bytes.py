@@ -7,6 +7,7 @@ from finished_results import flipped, footer_offset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from isoloss.records import store
 from isoloss.study import verify
 
 
@@ -28,7 +29,9 @@ def draw_flipped(data, path, begin):
 @settings(max_examples=50)
 @given(data=st.data())
 def test_any_flipped_byte_of_any_table_is_found(shared, flow, data):
-    path = data.draw(st.sampled_from(sorted(shared.results.rglob("*.parquet"))))
+    # a damaged index of the store costs time and nothing else: what reads it looks at its digest
+    tables = (p for p in shared.results.rglob("*.parquet") if p.parent.name != store.INDEX)
+    path = data.draw(st.sampled_from(sorted(tables)))
     whole, other = draw_flipped(data, path, footer_offset)
     path.write_bytes(other)
     try:

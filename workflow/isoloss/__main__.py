@@ -73,6 +73,7 @@ OBJECTIVES = (
     "asymmetric_mae",
 )
 INTERVALS = ("bootstrap", "residual", "parametric", "profile", "none")
+_OF_ONE_VALUE = {"--bounds": "--fix", "--within": "--given"}  # in the place of two equal limits
 HOLDOUTS = ("largest_compute", "largest", "roll_out", "leave_one_out", "random", "none")
 
 
@@ -123,7 +124,12 @@ class _Parser(argparse.ArgumentParser):
         if any(action.nargs == argparse.REMAINDER for action in self._actions):
             return list(words)
         for name in command_words.unknown(words, options):
-            self.error(f"{name}: unknown option; {nearest(name, options)}")
+            do = command_words.instead(name, words, options)
+            self.error(f"{name}: unknown option" + (f"; {do}" if do else ""))
+        for option, pair, word in command_words.cut_off(words, options):
+            if not os.path.exists(word):
+                do = f"write several values with commas between them: {pair},{word}"
+                self.error(f"{option} {pair}: {word!r} stands apart; {do}")
         for name in command_words.twice(words, options):
             self.error(f"{name} is given twice; give it once")
         return command_words.arranged(words, options, needs)
@@ -1036,6 +1042,10 @@ def _say_optimum(given: argparse.Namespace, question: Mapping[str, Any]) -> None
     """Print where a published law or a fit has an expression least."""
     from isoloss.quickfit import predict
 
+    if not any(question[name] for name in ("minimize", "over", "subject_to", "within", "integers")):
+        reason = "belongs to a question, and none is asked (--minimize, --over, --subject-to)"
+        do = f"give the value of a point as --at {' '.join(given.given)}"
+        raise IsolossError(Problem(f"--given {' '.join(given.given)}", reason, do))
     points = {letter: getattr(given, letter) for letter in "NDCU"} | {"at": given.at}
     for name in (name for name, words in points.items() if words):
         reason = "points are predicted, and a question is answered"
@@ -1093,7 +1103,11 @@ def _limits(text: str, place: str) -> tuple[float | None, float | None]:
         raise IsolossError(Problem(place, f"found {text!r}", "write LOW:HIGH, LOW: or :HIGH"))
     least, most = (_number(side, place) if side else None for side in (low, high))
     if least is not None and most is not None and not least < most:
-        raise IsolossError(Problem(place, f"found {text!r}", "give the lower limit first"))
+        do = "give the lower limit first"
+        if least == most:
+            option, _, name = place.partition(" ")
+            do = f"both limits are the same; for one value: {_OF_ONE_VALUE[option]} {name}={low}"
+        raise IsolossError(Problem(place, f"found {text!r}", do))
     return least, most
 
 

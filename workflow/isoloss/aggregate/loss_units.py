@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from isoloss.aggregate.numbers import named_per_cent
+from isoloss.aggregate.numbers import IN_PERCENT, named_per_cent
 from isoloss.core.problems import Problem, TableError, nearest
 from isoloss.core.units import NATS
 
@@ -135,7 +135,7 @@ def converted(
     share = f"{column} / 100" if percent else column
     if unit.name == "accuracy":
         return 1 - scaled, (f"loss = 1 - {share}: the column is an accuracy",)
-    return scaled, ((f"loss = {share}: the column is in percent",) if percent else ())
+    return scaled, ((f"loss = {share}: {IN_PERCENT}",) if percent else ())
 
 
 def _too_large(number: np.ndarray, column: str) -> str:

@@ -32,6 +32,7 @@ _SCALES = {
 _PREFIXES = {"": 1, "k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12, "p": 1e15, "e": 1e18, "z": 1e21}
 _PREFIXES |= {"y": 1e24, "kilo": 1e3, "mega": 1e6, "giga": 1e9, "tera": 1e12, "peta": 1e15}
 _PREFIXES |= {"exa": 1e18, "zetta": 1e21, "yotta": 1e24}
+IN_PERCENT = "the column is in percent"
 DAY = 86400.0  # seconds, of FLOP/s-days
 _WORDS = {
     "%": "%",
@@ -289,7 +290,7 @@ def as_shares(numbers: Numbers, column: str, name: str) -> tuple[np.ndarray, tup
     if numbers.unit != "%" and not (numbers.unit == "" and named_per_cent(column)):
         return numbers.values, ()
     told = f"{name} = {column} / 100" if name != column else f"{column} is divided by 100"
-    return numbers.values / 100, (f"{told}: the column is in percent",)
+    return numbers.values / 100, (f"{told}: {IN_PERCENT}",)
 
 
 def factor_of(text: str, unit: str) -> float | None:

@@ -55,7 +55,8 @@ def unseen(
         spread = _MAD * float(np.median(np.abs(residuals)))
         if not np.isfinite(predicted).all():
             return []
-        return list(unseen_bends(law, tree, theta, data, unit, spread, held))
+        every = unseen_bends(law, tree, theta, data, unit, spread, held)
+        return [one for one in every if {*names_of(one.part)} & {*law.variables}]
 
 
 def told(one: Unseen) -> str:
@@ -76,10 +77,24 @@ def check(evidence: Evidence) -> Iterator[Finding]:
         own = [rows[name] for name in one.at]
         loose = any(row.at_bound or not identified(row.ci_low, row.ci_high) for row in own)
         grave = loose or evidence.summary["status"] != "converged"
-        inside = [name for name in names_of(one.part) if name in one.variables]
-        others = f"add runs of other {short(visible(inside[0]), 40)}"
-        do = f"write {_text(one.simple)} in the place of {_text(one.part)}"
-        if one.simple == number(1.0):
-            do = f"leave {_text(one.part)} out"
-        remedy = f"{do}, or {others}"
-        yield Finding("bend", CARE if grave else NOTE, told(one), remedy)
+        yield Finding("bend", CARE if grave else NOTE, told(one), _remedy(one))
+
+
+def _remedy(one: Unseen) -> str:
+    """What to do about a bend that the runs do not show, in words."""
+    inside = [name for name in names_of(one.part) if name in one.variables]
+    do = f"write {_text(one.simple)} in the place of {_text(one.part)}"
+    if one.simple == number(1.0):
+        do = f"leave {_text(one.part)} out"
+    return f"{do}, or add runs of other {short(visible(inside[0]), 40)}"
+
+
+def first_remedy(bends: Sequence[Unseen], term: str = "") -> str:
+    """What helps a search in the valley of a bend that the runs do not show; else empty.
+
+    Args:
+        bends: those that the runs do not show.
+        term: a parameter that the bend is to have; any bend if empty.
+    """
+    own = [one for one in bends if not term or term in names_of(one.part)]
+    return _remedy(own[0]) if own else ""

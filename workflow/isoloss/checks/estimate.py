@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from isoloss.checks import directions, limits
+from isoloss.checks import bends, directions, limits
 from isoloss.checks.evidence import CARE, NOTE, STOP, Evidence, Finding
 from isoloss.core import units
 from isoloss.fitted.facts import WIDE, identified
@@ -26,7 +26,8 @@ def optimum(evidence: Evidence) -> Iterator[Finding]:
     status, summary = evidence.summary["status"], evidence.summary
     known = directions.first(evidence.known)
     if status == "not_converged":
-        yield Finding("optimum", STOP, "the search did not converge", "give more starts")
+        helps = bends.first_remedy(evidence.bends) or "give more starts"
+        yield Finding("optimum", STOP, "the search did not converge", helps)
     if status == "undetermined" and evidence.in_the_form:
         words = "; ".join(["the law has more parameters than it can tell apart", *known])
         yield Finding("optimum", CARE, words, "write one parameter for them, or fix one: --fix")
@@ -36,17 +37,17 @@ def optimum(evidence: Evidence) -> Iterator[Finding]:
     for words in evidence.known[directions.SHOWN :] if status == "undetermined" else ():
         yield Finding("optimum", NOTE, words)
     for one in evidence.params[evidence.params["at_bound"]].itertuples():
+        helps = bends.first_remedy(evidence.bends, one.term)
         yield Finding(
             "bounds",
-            STOP if evidence.pure(one.term) else CARE,
+            STOP if evidence.pure(one.term) and not helps else CARE,
             f"{one.term} lies on a bound of the law: {one.estimate:.3g}",
-            _beyond_zero(evidence, one.term) or ADD,
+            helps or _beyond_zero(evidence, one.term) or ADD,
         )
     lost = summary["n_replicates"] - summary["n_replicates_converged"]
     if lost > limits.LOST * max(summary["n_replicates"], 1):
-        yield Finding(
-            "replicates", CARE, f"{lost} of {summary['n_replicates']} refits did not converge", ADD
-        )
+        words = f"{lost} of {summary['n_replicates']} refits did not converge"
+        yield Finding("replicates", CARE, words, bends.first_remedy(evidence.bends) or ADD)
 
 
 def _beyond_zero(evidence: Evidence, name: str) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from isoloss.checks import limits
+from isoloss.checks.bends import first_remedy
 from isoloss.checks.evidence import CARE, NOTE, Evidence, Finding
 from isoloss.core import units
 from isoloss.core.escape import short, visible
@@ -47,8 +48,24 @@ def cancellation(evidence: Evidence) -> Iterator[Finding]:
         f"{one} and {other} cancel: {there[first]:.3g} and {there[second]:.3g} at run "
         f"{evidence.ids(np.array([worst]))}, all terms {units.plain(ratio, 2)} times the "
         f"{evidence.called}",
-        SMALLER,
+        _apart(evidence, terms[first], terms[second]),
     )
+
+
+def _apart(evidence: Evidence, one: Node, other: Node) -> str:
+    """What helps where two terms cancel: an amplitude that both have has one sign."""
+    own, law = {*names_of(one)}, evidence.law
+    if not own & {*names_of(other)} - {*law.variables}:
+        return SMALLER
+    for term in (*names_of(one), *names_of(other)):
+        if term not in law.variables and (simple := first_remedy(evidence.bends, term)):
+            return simple
+    loose = [n for n in names_of(other) + names_of(one) if (n in own) != (n in names_of(other))]
+    fix = next((n for n in loose if n not in law.variables), "")
+    others = next((n for n in loose if n in law.variables), "")
+    ways = [f"add runs of other {short(visible(others), 40)}"] * bool(others)
+    ways += [f"fix {fix} (--fix)"] * bool(fix)
+    return ", ".join([*ways, "or fit a smaller law" if ways else "fit a smaller law"])
 
 
 def _values(evidence: Evidence, terms: list[Node]) -> np.ndarray:

@@ -28,6 +28,7 @@ GROSS = 0.1  # a residual of that size is a mistake or another experiment
 LARGE = 0.04  # a residual of that size is seen in the parameters, if there are many
 MANY_OUTLIERS = 0.05  # share of the runs
 OUTSIDE = 0.05  # share of the runs at which a law leaves the range of its response
+BEYOND = 0.05  # of the values' spread, by which the interval of a level leaves their range
 COPIES = 0.03  # share of rows that are those of others to the last digit
 MANY_DIVERGED = 0.1  # share of the runs: those that are left are a selection
 FEWEST_OK = 0.5  # share of values that are believed, where a column says it of each

@@ -11,6 +11,9 @@ from isoloss.checks import limits
 from isoloss.checks.evidence import CARE, NOTE, STOP, Evidence, Finding
 from isoloss.core import units
 from isoloss.core.joined import status_of
+from isoloss.fitted.names import FORMULA
+from isoloss.laws._formula_limits import levels
+from isoloss.laws._tree import tree_of
 
 
 def outliers(evidence: Evidence) -> Iterator[Finding]:
@@ -114,14 +117,46 @@ def outside(evidence: Evidence) -> Iterator[Finding]:
     free = law.loss(evidence.theta, evidence.data)
     count = int(np.count_nonzero(free != law.within(free)))
     if np.isfinite(free).all() and count:
-        low, high = ("open" if end is None else f"{end:g}" for end in law.response_range)
         yield Finding(
             "range",
             CARE if count > limits.OUTSIDE * len(free) else NOTE,
             f"at {count} of {len(free)} runs the law gives a {evidence.called} outside its range, "
-            f"{low} to {high}: there the end of the range stands for it",
+            f"{_range(law.response_range)}: there the end of the range stands for it",
             "take a form that stays inside, such as 1 / (1 + A / N**alpha) for an accuracy",
         )
+
+
+def beyond(evidence: Evidence) -> Iterator[Finding]:
+    """Levels of a response that may be outside the range that the user stated."""
+    law = evidence.law
+    typed = evidence.summary["card"] == FORMULA and law.response_range is not None
+    tree = tree_of(law) if typed else None
+    if tree is None:
+        return
+    least, most = law.response_range
+    low = -np.inf if least is None else float(least)
+    high = np.inf if most is None else float(most)
+    rows = evidence.params[evidence.params["term"].isin(levels(tree, law.variables))]
+    for one in rows[rows["ci_method"] != "fixed"].itertuples():
+        over, under = one.ci_high > high, one.ci_low < low
+        if not (over or under):
+            continue
+        far = max(one.ci_high - high, low - one.ci_low) / np.ptp(evidence.loss)
+        ends = f"{units.plain(one.ci_low, 3)} to {units.plain(one.ci_high, 3)}"
+        limit = f"{low:g}:" if under else f":{high:g}"
+        limit = f"{low:g}:{high:g}" if under and over else limit
+        yield Finding(
+            "range",
+            CARE if far > limits.BEYOND else NOTE,
+            f"{one.term} is a level of the {evidence.called}, and may be {ends}: beyond its range, "
+            f"{_range(law.response_range)}",
+            f"add runs that come nearer to {one.term}, or limit it: --bounds {one.term}={limit}",
+        )
+
+
+def _range(ends) -> str:
+    """The range of a response in words."""
+    return " to ".join("open" if end is None else f"{end:g}" for end in ends)
 
 
 def explains(evidence: Evidence) -> float:

@@ -18,6 +18,7 @@ CHECKS: tuple[Check, ...] = (
     lost.doubtful,
     lost.misfit,
     lost.outside,
+    lost.beyond,
     lost.copies,
     design.sizes,
     design.spread,

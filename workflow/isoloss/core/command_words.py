@@ -6,9 +6,12 @@ its form, so that it never takes the table that follows it.
 
 from __future__ import annotations
 
+import difflib
 import re
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 Form = Callable[[str], bool]
 
@@ -18,7 +21,9 @@ _NAMES = re.compile(r"[^/\\.?*:,]+(,[^/\\.?*:,]+)+")
 _PRESET = re.compile(r"\w+:\w+")
 _SIZE = re.compile(r"~?[\d.,]*\d(e[+-]?\d+|\^\d+)?[a-zA-Z]*")
 _CARD = re.compile(r"[a-z]+/\w+")
-_NEGATIVE = re.compile(r"-(\d|\.\d|inf|\()")  # a number, or minus a bracket: not an option
+_OF_COLUMNS = ("N", "D", "C", "U", "ratio", "loss", "group", "run_id", "of_run", "fit_weight")
+_WITH_COMMAS = ("--given", "--at")  # NAME=VALUE,VALUE
+_NEGATIVE = re.compile(r"-(\d|\.\d|inf|\w*[(*/+<>])")  # a number or an expression: not an option
 
 
 def is_pair(word: str) -> bool:
@@ -168,6 +173,63 @@ def unknown(words: Sequence[str], options: Mapping[str, Option]) -> list[str]:
     return [name for name in names if not any(full.startswith(name) for full in options)]
 
 
+def instead(name: str, words: Sequence[str], options: Mapping[str, Option]) -> str:
+    """What to write in the place of a word that looks like an option and is none; or nothing.
+
+    Args:
+        name: the word, as of `unknown`.
+        words: of the command.
+        options: of the command, by name.
+
+    Example:
+        >>> one = {"--minimize": Option("--minimize", 1), "--columns": Option("--columns", None)}
+        >>> instead("-loss", ["--minimize", "-loss"], one)
+        'a value that begins with a minus is written --minimize=-loss'
+        >>> instead("--group", ["t.csv", "--group", "domain"], one)
+        'write --columns group=domain'
+        >>> instead("--minimise", ["--minimise", "loss"], one)
+        "did you mean '--minimize'?"
+    """
+    at = next(i for i, word in enumerate(words) if word.partition("=")[0] == name)
+    before = _named(words[at - 1], options) if at and _is_option(words[at - 1]) else None
+    if not name.startswith("--") and before is not None and before.takes != 0:
+        return f"a value that begins with a minus is written {before.name}={shlex.quote(words[at])}"
+    key, value = name.lstrip("-"), words[at].partition("=")[2]
+    if not value and at + 1 < len(words) and not _is_option(words[at + 1]):
+        value = words[at + 1]
+    pair = shlex.quote(f"{key}={value}") if value else f"{key}=VALUE"
+    if "--columns" in options and key in _OF_COLUMNS:
+        return f"write --columns {pair if value else f'{key}=COLUMN'}"
+    bare = {option.lstrip("-"): option for option in options}
+    near = difflib.get_close_matches(key, bare, n=1, cutoff=0.6)
+    if near:
+        return f"did you mean {bare[near[0]]!r}?"
+    at_point = "--at" in options and key.isidentifier()
+    return f"a variable of the law is given as --at {pair}" if at_point else ""
+
+
+def cut_off(words: Sequence[str], options: Mapping[str, Option]) -> list[tuple[str, str, str]]:
+    """Numbers that follow NAME=VALUE after a blank, where a comma is meant.
+
+    Returns:
+        The option, the pair before the number, and the number, of each.
+
+    Example:
+        >>> cut_off(["--given", "N=1B", "100M"], {"--given": Option("--given", None, is_pair)})
+        [('--given', 'N=1B', '100M')]
+    """
+    apart = []
+    option: Option | None = None
+    for last, word in pairwise(_before(words)):
+        if _is_option(last):
+            option = None if "=" in last else _named(last, options)
+        elif not is_pair(last):
+            option = None
+        if option is not None and option.name in _WITH_COMMAS and is_pair(last) and is_size(word):
+            apart.append((option.name, last, word))
+    return apart
+
+
 def twice(words: Sequence[str], options: Mapping[str, Option]) -> list[str]:
     """Options of one word that are given more than once, before a `--`.
 
@@ -222,13 +284,14 @@ def _named(name: str, options: Mapping[str, Option]) -> Option | None:
 
 
 def _is_option(word: str) -> bool:
-    """Whether a word is an option: it begins with a dash, and is no number, text or bracket.
+    """Whether a word is an option: it begins with a dash, and is no number, text or expression.
 
-    >>> _is_option("--law"), _is_option("-h"), _is_option("-3"), _is_option("-(loss)")
+    >>> _is_option("--law"), _is_option("-h"), _is_option("-3"), _is_option("-log(loss)")
     (True, True, False, False)
     """
     name = word.partition("=")[0]
-    return name.startswith("-") and name != "-" and not _NEGATIVE.match(name) and " " not in name
+    dashed = name.startswith("-") and name != "-" and " " not in name
+    return dashed and not _NEGATIVE.match(name)
 
 
 def _written(given: _Given) -> list[str]:

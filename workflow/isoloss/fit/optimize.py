@@ -31,6 +31,7 @@ MOST_SINGLE = 1e30  # of a penalty in single precision, relative to the median
 SCANNED, FAR = 200, 20.0  # points along one free coordinate, and how far from a start they reach
 NEARER = 8  # times that starts where the law has no value come nearer, at most
 AT_LIMIT = 100  # steps of a replicate at most, at the end of a valley
+LOST_ENDS = 4  # ends in a valley, which had not converged, that go on from where it ends
 BLOCK = 1 << 15  # numbers in one array of penalties
 
 
@@ -89,9 +90,10 @@ def _with_limits(
     """Starts and ends with those at the ends of valleys near the optimum (`LawOnRuns.limits`)."""
     if not np.isfinite(ends.objective[0]):
         return begin, ends
-    best, affine = ends.free[:1], problem.affine
+    lost, affine = not ends.converged[0], problem.affine
+    best = ends.free[: LOST_ENDS if lost else 1]
     theta = affine.theta(best)
-    moves = problem.law_on_runs.limits(theta[0], problem.loss)
+    moves = problem.law_on_runs.limits(theta[0], problem.loss, lost=lost)
     if not moves:
         return begin, ends
     others = distinct(np.concatenate([_as_far(affine, best, move(theta)) for move in moves]))

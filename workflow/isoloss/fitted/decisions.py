@@ -82,6 +82,7 @@ class FitDecisions(FitParameters):
     ) -> np.ndarray:
         """How far points lie outside the runs fitted, (n,): a factor, 1 inside.
 
+        Infinite for a value at or below 0 of a variable whose runs are all above 0.
         NaN where the range of some variable is not known and no other is left.
         """
         return _distances(self, data, *self._named(group, response))[0]
@@ -372,11 +373,10 @@ def _distances(
         else:
             width = high - low if high > low else 1.0
             beyond = 1 + np.maximum(np.maximum(values - high, low - values), 0.0) / width
-            factor = values > (0 if low > 0 else np.inf)  # elsewhere in widths of the range
-            ratio = np.where(factor, values, 1.0)
-            with np.errstate(divide="ignore", invalid="ignore"):  # high may be 0 in widths
+            if low > 0:  # a factor; elsewhere in widths of the range
+                ratio = np.where(values > 0, values, 1.0)
                 ratio = np.maximum(np.maximum(ratio / high, low / ratio), 1.0)
-            beyond = np.where(factor, ratio, beyond)
+                beyond = np.where(values > 0, ratio, np.where(values <= 0, np.inf, np.nan))
         which = np.where(beyond > np.maximum(farthest, INSIDE), name, which)
         farthest = np.maximum(farthest, beyond)
     return np.where((farthest > 1) | (not unknown), farthest, np.nan), which

@@ -227,6 +227,11 @@ def problems_of(question: Question, law: Law, *quantities: str) -> list[Problem]
         if name == "C" and {"N", "D"} <= set(law.variables):
             do = "write 6*N*D for compute, or give C a value: given"
         wrong.append(Problem(f"name {name}", "is neither a variable nor given", do))
+    used = {*law.variables, *terms, *names}
+    for name in (name for name in question.given if name not in used):
+        open_ = [one for one in law.variables if one not in question.given]
+        do = nearest(name, [*open_, *(one for one in names if one not in known)] or law.variables)
+        wrong.append(Problem(f"given {name}", "is neither a variable nor in an expression", do))
     picked = chosen(question, law)
     free = [v for v in law.variables if v not in question.given and v not in picked]
     if not picked:

@@ -19,7 +19,8 @@ class Reach:
     """How far outside the runs something lies.
 
     Attributes:
-        factor: by which, at least 1; NaN where the runs are not known.
+        factor: by which, at least 1; NaN where the runs are not known, and infinite for a value at
+            or below 0 where all runs are above 0.
         variable: that lies farthest outside; empty inside.
     """
 
@@ -37,12 +38,16 @@ class Reach:
 
         >>> Reach(1.0).text, Reach(3.21, "N").text, Reach(math.nan).text
         ('inside', 'N by a factor of 3.2', 'not known')
+        >>> Reach(math.inf, "experts").text
+        'experts at or below 0'
         """
         if math.isnan(self.factor):
             return "not known"
         if not self.outside:
             return "inside"
         whose = f"{self.variable} " if self.variable else ""
+        if math.isinf(self.factor):
+            return f"{whose}at or below 0"
         return f"{whose}by a factor of {units.count(self.factor, 3 if self.factor < 1.1 else 2)}"
 
 

@@ -12,7 +12,7 @@ import keyword
 import math
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import pairwise
@@ -45,6 +45,8 @@ LONGEST = 4_000  # characters of a formula
 LARGEST = 1_500  # nodes of its tree, definitions put in
 DEEPEST = 100  # levels of its tree, definitions put in
 GREATEST_EXPONENT = 100.0  # of the exponents that are constants
+_LONG_WORD = 5  # letters of a word of a column's name, and of a name that is compared with it
+_CLOSE_WORD = 0.8  # how much they may resemble each other
 CLOSE = 0.75  # how much a parameter's name may resemble a column's before it is a misspelling
 ALLOWED = (
     "allowed are names, numbers, + - * / **, brackets, exp log log2 log10 sqrt tanh sigmoid "
@@ -199,12 +201,15 @@ def read_relation(text: str, place: str = "constraint") -> tuple[Node, str, Node
     return left, sign, right
 
 
-def divide(formula: Formula, columns: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def divide(
+    formula: Formula, columns: Sequence[str], declared: Collection[str] = ()
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Variables and parameters of a formula: names that are columns, and the others.
 
     Args:
         formula: that was read.
         columns: names of a table's columns, letters and other names put in.
+        declared: names that are parameters whatever columns they resemble.
 
     Returns:
         Names of variables and of parameters, each in the order of their appearance.
@@ -225,17 +230,15 @@ def divide(formula: Formula, columns: Sequence[str]) -> tuple[tuple[str, ...], t
         remedy = "write the response on the left side only"
         formula.refuse(formula.response, f"{formula.response!r} is on both sides", remedy)
     unused = [name for name in known if name not in variables and name != formula.response]
-    for name in parameters:
+    for name in (name for name in parameters if name not in declared):
         if near := _misspelt(name, unused):
             reason = f"{name!r} is not a column, and closely resembles the column {near!r}"
             remedy = f"write {near!r}, or give the parameter another name"
             formula.refuse(name, reason, remedy)
     if not parameters:
-        pointing.refuse(
-            formula.text, formula.place, 0, "has no parameter to fit",
-            f"every name ({', '.join(variables)}) is a column of the table"
-            if variables else "write one, such as A in A / N**2",
-        )  # fmt: skip
+        do = f"every name ({', '.join(variables)}) is a column of the table"
+        do = do if variables else "it has numbers alone; write such as loss = E + A / N**alpha"
+        pointing.refuse(formula.text, formula.place, 0, "has no parameter to fit", do)
     if not variables:
         some = ", ".join(list(known)[:20]) or "none"
         remedy = f"name a column; columns are {some}"
@@ -256,7 +259,24 @@ def _misspelt(name: str, columns: Sequence[str]) -> str:
     if len(name) < 3:
         return ""
     long = [column for column in columns if len(column) >= 3]
-    return next(iter(difflib.get_close_matches(name, long, n=1, cutoff=CLOSE)), "")
+    near = difflib.get_close_matches(name, long, n=1, cutoff=CLOSE)
+    return near[0] if near else _misspelt_word(name, long)
+
+
+def _misspelt_word(name: str, columns: Sequence[str]) -> str:
+    """The column of several words of which a name closely resembles a long one; else empty.
+
+    >>> _misspelt_word("exprts", ["num_experts", "tokens"]), _misspelt_word("rate", ["lr_rates"])
+    ('num_experts', '')
+    """
+    words = {column: re.split(r"[\W_]+", column.lower()) for column in columns}
+    for column, parts in words.items():
+        long = [word for word in parts if len(word) >= _LONG_WORD and len(parts) > 1]
+        if len(name) >= _LONG_WORD and difflib.get_close_matches(
+            name.lower(), long, n=1, cutoff=_CLOSE_WORD
+        ):
+            return column
+    return ""
 
 
 def _misspelt_function(name: str) -> str:

@@ -621,7 +621,7 @@ class FormulaOnRuns(LawOnRuns):
         )
         return approach.starts(starts)
 
-    def limits(self, theta: np.ndarray, loss: np.ndarray) -> list[Move]:
+    def limits(self, theta: np.ndarray, loss: np.ndarray, lost: bool = False) -> list[Move]:
         """Moves to where a bend that the runs do not show is gone; see `LawOnRuns.limits`."""
         with np.errstate(all="ignore"):
             predicted = self.law.loss(theta, self.data)
@@ -629,9 +629,10 @@ class FormulaOnRuns(LawOnRuns):
                 return []
             relative = (predicted > 0).all() and (loss > 0).all() and not self.law.additive
             unit = predicted if relative else np.full_like(loss, np.std(loss) or 1.0)
-            spread = SPREAD * float(np.median(np.abs((loss - predicted) / unit)))
+            errors = (loss - predicted) / unit
+            spread, far = SPREAD * float(np.median(np.abs(errors))), errors if lost else None
             tree = self.law.asked.formula.tree
-            bends = list(unseen_bends(self.law, tree, theta, self.data, unit, spread))
+            bends = list(unseen_bends(self.law, tree, theta, self.data, unit, spread, errors=far))
         return [
             partial(self._to_limit, one.way, factor)
             for one in bends[:LIMITS]

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from isoloss.formulas import Evaluator, Node, names_of, walk
+from isoloss.formulas import Evaluator, Node, names_of, number, walk
 from isoloss.formulas.simpler import Given, Simpler, replaced, scaling, simpler_parts, tidy, without
 from isoloss.laws._law import Data, Law
 
 GAIN = 2.0  # twice the log likelihood that a parameter more is to gain, by Akaike
 EXACT = 1e-7  # of the predictions, which differences are compared with at least
+CURVES = ("**", "exp", "sigmoid", "tanh")  # what is 0 or 1 where it begins, or levels off
 RANK = 1e-9  # singular value of scaled derivatives below which parameters are not told apart
 
 
@@ -51,6 +52,7 @@ def unseen_bends(
     unit: np.ndarray,
     spread: float,
     held: Collection[str] = (),
+    errors: np.ndarray | None = None,
 ) -> Iterator[Unseen]:
     """Parts of a law that the runs do not tell from simpler ones, with fewer parameters.
 
@@ -65,6 +67,8 @@ def unseen_bends(
         unit: what differences of predictions are divided by, (n,) or a number.
         spread: standard deviation of the noise in it.
         held: parameters that are not estimated.
+        errors: of the runs, in that unit, (n,), where theta need not be an optimum: a part whose
+            simpler one leaves no more of them counts too.
     """
     names = [term.name for term in law.terms]
     values = {k: float(v) for k, v in law.values(theta).items()}
@@ -78,19 +82,24 @@ def unseen_bends(
         slopes = np.broadcast_to(slopes, (np.size(before), len(names)))
         change, columns = (after - before) / unit, slopes / np.reshape(unit, (-1, 1))
         columns = _scaled(columns)
-        left = change - columns @ np.linalg.lstsq(columns, change, rcond=RANK)[0]
         gone = _gone(tree, simple, way, names, columns, given)
-        if (
-            gone
-            and not told & set(gone)
-            and np.sum(left**2) < GAIN * len(gone) * max(spread, EXACT) ** 2
-        ):
+        gained = GAIN * len(gone) * max(spread, EXACT) ** 2
+        less = _left(columns, change) < gained
+        if errors is not None and not less:
+            less = _left(columns, errors - change) < np.sum(errors**2) + gained
+        if gone and less and not told & set(gone):
             told |= set(gone)
             short, whole = way.simple, simple
             for name, value in gone.items():
                 short, whole = without(short, name, value), without(whole, name, value)
             at = tuple(scaling(way.piece, given)) or tuple(gone)
             yield Unseen(way.part, tidy(short), tuple(gone), at, law.variables, way, whole)
+
+
+def _left(columns: np.ndarray, values: np.ndarray) -> float:
+    """Squares of values (n,) that columns (n, p) do not take up."""
+    left = values - columns @ np.linalg.lstsq(columns, values, rcond=RANK)[0]
+    return float(np.sum(left**2))
 
 
 def _gone(
@@ -154,6 +163,40 @@ def _is_factor(tree: Node, name: str) -> bool:
     if kind == "**":
         return _is_factor(parts[0], name)
     return False
+
+
+def levels(tree: Node, variables: Collection[str]) -> tuple[str, ...]:
+    """Parameters that are values of the response itself: where its curves begin or level off.
+
+    Args:
+        tree: the formula.
+        variables: of it; the other names are parameters.
+
+    Example:
+        >>> from isoloss.formulas import read_expression
+        >>> levels(read_expression("low + (high - low) * sigmoid(k * (x - m))"), ["x"])
+        ('low', 'high')
+        >>> levels(read_expression("E + A * (1 - exp(-x / S))"), ["x"])
+        ('E',)
+    """
+    names = [name for name in names_of(tree) if name not in variables]
+    given = dict(zip(names, np.sqrt(np.arange(2.0, 2.0 + len(names))), strict=True))
+    known = set()
+    for end in (0.0, 1.0):
+        left = _levelled(tree, {*variables}, number(end))
+        if {*names_of(left)} <= {*names}:
+            with np.errstate(all="ignore"):
+                value = float(Evaluator(left, ()).value(given))
+            known |= {name for name in names if np.isclose(value, given[name], rtol=1e-9)}
+    return tuple(name for name in names if name in known)
+
+
+def _levelled(tree: Node, variables: Collection[str], end: Node) -> Node:
+    """A tree with its end in the place of every power and curve of variables."""
+    if tree.kind in CURVES and {*names_of(tree)} & {*variables}:
+        return end
+    parts = tuple(_levelled(part, variables, end) for part in tree.parts)
+    return Node(tree.kind, parts, tree.name, tree.number)
 
 
 def pushed(law: Law, theta: np.ndarray, way: Simpler, factor: float) -> np.ndarray | None:

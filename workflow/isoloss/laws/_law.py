@@ -581,7 +581,7 @@ class LawOnRuns:
         """Where a search begins, (s, p): the law's own grid, whatever the losses (n,) are."""
         return self.law.starts()
 
-    def limits(self, theta: np.ndarray, loss: np.ndarray) -> Sequence[Move]:
+    def limits(self, theta: np.ndarray, loss: np.ndarray, lost: bool = False) -> Sequence[Move]:
         """Moves to the ends of valleys in which a parameter runs to 0 or to infinity.
 
         They change the predictions by less than the noise of the runs.
@@ -589,6 +589,7 @@ class LawOnRuns:
         Args:
             theta: the estimate, (p,).
             loss: observed, (n,).
+            lost: whether the search has not converged there, and ends that may be better count.
         """
         return ()
 

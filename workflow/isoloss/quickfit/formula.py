@@ -253,7 +253,8 @@ def divided(
     names = [*_sizes(formula, known), *letters, *mapped, *free]
     names = [name for name in dict.fromkeys(names) if name not in absent]
     fitted = {RESPONSE, known.columns.get("loss")} if known.response is None else {known.response}
-    variables, parameters = divide(formula, [name for name in names if name not in fitted])
+    names = [name for name in names if name not in fitted]
+    variables, parameters = divide(formula, names, absent)
     own = [name for name in parameters if name not in absent]
     _check_texts(formula, known, own)
     _check_group(formula, known, own)

@@ -64,6 +64,7 @@ from isoloss.quickfit.answer import Answer, as_json
 from isoloss.quickfit.ask import SIZES, Known, question
 from isoloss.quickfit.proposal import column_for, command, ways_below_zero
 from isoloss.quickfit.report import Decisions, Meaning
+from isoloss.quickfit.shares import check_shares
 
 MIXTURE_LAW = "mixture_power"
 OF_ONE_SIZE = ("power_law", "growth")  # laws that are fitted to a size that the table has
@@ -654,6 +655,7 @@ def _fit_sizes(
     meaning = replace(meaning, notes=(*meaning.notes, *_without_fit(runs, groups)))
     if (made := _made(law, options)) is not None:
         asking.check(made, groups, meaning.response)
+        check_shares(made, finished[meaning.response or RESPONSE], meaning.notes, settings)
     if settings.get("shared") and len(groups) < 2:
         do = "leave it out, or name the column of the groups: group=COLUMN, of --columns"
         raise IsolossError(Problem("shared", "the runs have no groups to share parameters", do))

@@ -173,7 +173,9 @@ def predicted(source: str, asked: Asked, then: str | None = None) -> Answer:
     if divides:
         table = law.allocate(points["C"], asked.group, asked.level)
     else:
-        table = law.predict(asked.group, asked.response, asked.level, **_completed(law, points))
+        points = _completed(law, points)
+        _check_given(law, law.law.variables, points)
+        table = law.predict(asked.group, asked.response, asked.level, **points)
     notes = [*opened_law.notes, *_outside(law, table)]
     unread = [name for name in points if name not in (*law.law.variables, "C")]
     if unread:
@@ -240,7 +242,10 @@ def _chained(first: Source, second: Source, asked: Asked) -> Answer:
         points = {name: best[name].to_numpy() for name in law.law.variables}
     beside = {k: v for k, v in points.items() if k not in (*law.law.variables, "C")}
     own = {k: v for k, v in points.items() if k not in beside}
-    table = both.predict(asked.level, **_completed(law, own), **beside)
+    own = _completed(law, own)
+    further = [name for name in second.law.law.variables if name != law.quantity]
+    _check_given(law, [*law.law.variables, *further], {**own, **beside})
+    table = both.predict(asked.level, **own, **beside)
     source = _one_source(first, second, both)
     return Answer(source, table, False, [*source.notes, *_outside(both, table)], asked.group)
 
@@ -290,6 +295,20 @@ def _completed(law: FitDecisions, points: Mapping[str, np.ndarray]) -> dict[str,
         (other,) = {"N", "D"} - set(known)
         points[other] = points.pop("C") / 6 / points[known[0]]
     return points
+
+
+def _check_given(law: FitDecisions, variables: Sequence[str], points: Mapping) -> None:
+    """Refuse points without a variable of a law, with the option that gives it.
+
+    Raises:
+        IsolossError: one is not given.
+    """
+    if law.law.proportions:  # one that is not given is 0
+        return
+    for name in (name for name in variables if name not in points):
+        option = f"--{name} VALUE" if name in _SIZES else f"--at {name}=VALUE"
+        do = f"the law is {law.law.formula}: give {option}"
+        raise IsolossError(Problem(f"variable {name}", "not given", do))
 
 
 def _how_to_divide(variables: Sequence[str]) -> str:

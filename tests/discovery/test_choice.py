@@ -65,6 +65,23 @@ def test_two_laws_that_are_one_cannot_be_told_apart(runs):
     assert choice.spread < 0.01
 
 
+def test_spellings_of_one_law_are_counted_together_and_those_that_trade_are_marked():
+    n = np.tile(np.geomspace(1e7, 1e9, 12), 2)
+    noise = 1 + 0.003 * np.random.default_rng(0).normal(size=24)
+    runs = pd.DataFrame({"params": n, "loss": (1.7 + 400 / n**0.34) * noise})
+    runs.loc[5, "loss"] *= 100  # told, and in no error
+    plain, loose = "E + A / params**a", "E + (A / params**a) * B"
+    choice = isoloss.choose_law(runs, [plain, "E + exp(p) / params**a", loose, "A / params**a"])
+    rows = choice.ranking.set_index("formula")
+    assert choice.best == choice.simplest == plain
+    assert rows.loc[plain, "first"] > 0.95
+    assert (rows["same_as"] == plain).sum() == 2
+    text = str(choice)
+    assert re.search(r"^3 +\S+ +4 \(1 loose\) +as [12] ", text, re.MULTILINE)
+    assert "counted with it" in text and "loose: combinations" in text
+    assert "1 run is far from the law and left out of the comparison: row 6" in text
+
+
 def test_every_law_is_fitted_within_every_group(runs):
     other = runs.assign(loss=runs["loss"] + 0.5)
     both = pd.concat([runs.assign(kind="a"), other.assign(kind="b")], ignore_index=True)

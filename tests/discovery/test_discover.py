@@ -16,7 +16,8 @@ from isoloss.__main__ import main
 from isoloss.core.problems import IsolossError
 from isoloss.discovery import mixtures, search
 from isoloss.discovery.discovery import far
-from isoloss.discovery.table import Asked, mixture_of
+from isoloss.discovery.outliers import outliers
+from isoloss.discovery.table import Asked, mixture_of, search_table
 from isoloss.formulas import read_formula
 
 
@@ -172,9 +173,53 @@ def test_columns_that_say_nothing_are_named_in_the_notes(few_forms):
 
 def test_a_value_that_is_asked_for_by_a_wrong_name_is_refused(answer):
     with pytest.raises(IsolossError, match="no values of 'N'"):
-        answer.predict(M=[1e9])
+        answer.predict()
+    with pytest.raises(IsolossError, match=r"'Nn' is not a variable .*did you mean 'N'"):
+        answer.predict(Nn=[1e9])
+    with pytest.raises(IsolossError, match="'M' is not a variable"):
+        answer.predict(N=[1e9], M=[1e9])
     with pytest.raises(IsolossError, match="no group 'wob'"):
         answer.predict(N=[1e9], group="wob")
+
+
+@pytest.mark.parametrize("factor", [1.0, 100.0, 0.01])
+def test_one_wrong_row_is_named_and_does_not_choose_the_law(few_forms, factor):
+    table = of_one_size().iloc[:12, 1:].reset_index(drop=True)
+    table.loc[4, "val_loss"] *= factor
+    table.loc[12] = [np.nan, 2.0]  # a row left out before it, so that numbers are those of the file
+    answer = isoloss.discover(table.iloc[[12, *range(12)]].reset_index(drop=True))
+    assert answer.best.formula == "val_loss = E + A / params**alpha"
+    assert answer.best.predict(params=[1e10])[0] == pytest.approx(1.7 + 400 / 1e10**0.34, rel=0.02)
+    told = "1 run is far from the law and left out of the comparison: row 6"
+    assert (told in str(answer)) == (factor != 1)
+
+
+def test_a_wrong_row_of_few_is_named_and_stays(few_forms):
+    table = of_one_size().iloc[:8, 1:].reset_index(drop=True)
+    table.loc[2, "val_loss"] *= 100
+    answer = isoloss.discover(table)
+    assert len(answer.table.y) == 8
+    assert "1 run is far from the law and decides it" in str(answer)
+
+
+def test_a_law_that_bends_to_a_wrong_row_does_not_hide_it():
+    y = np.array([3.0, 2.5, 2.2, 2.0, 200.0])
+    smooth, bent = y * 1.002, y * 1.0015
+    smooth[4] = 1.9
+    zero = np.zeros(5, dtype=int)
+    far = outliers(y, np.stack([smooth, bent]), [3, 6], zero, True)
+    assert far.tolist() == [False] * 4 + [True]
+    many = np.where(np.arange(5) > 2, 100.0, 1.0) * y  # two of five are more than a few
+    assert not outliers(many, np.stack([smooth]), [3], zero, True).any()
+
+
+@pytest.mark.parametrize(("zeros", "told"), [(1, True), (0, False), (6, False)])
+def test_a_few_zeros_in_a_size_are_named(zeros, told):
+    table = of_one_size().drop(columns="family")
+    table.loc[table.index[:zeros], "params"] = 0
+    table["params"] *= table["params"] / 1e7
+    notes = " ".join(search_table(table, "runs", Asked()).notes)
+    assert ("params is 0 in row 1:" in notes) == told
 
 
 def test_mixtures_are_ranked_by_their_own_laws(monkeypatch):

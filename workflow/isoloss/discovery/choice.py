@@ -9,7 +9,7 @@ values are also held out of two variables jointly.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from isoloss.core.arguments import checked
 from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.core.seeds import generator
 from isoloss.core.sources import Source
-from isoloss.discovery import report
+from isoloss.discovery import outliers, report
 from isoloss.discovery.discovery import MARGIN, SAME, SHOWN, Work
 from isoloss.discovery.holdouts import DEEP, REMAIN, SMALLEST
 from isoloss.discovery.roles import level_of
@@ -41,6 +41,7 @@ from isoloss.formulas import read_formula
 DRAWS = 1000  # of settings and of kinds of hold-outs, by which a choice is repeated
 MOST = 1000  # runs at most that hold-outs are of; more are drawn by the seed
 BASINS, SHARED = 4, 24  # ends of a fit of all runs that refits begin from, of a group and in all
+HARDLY_APART = 0.01  # of the noise: laws whose predictions differ by less are one
 LAWS = (2, 100)  # laws that a choice may be among
 
 
@@ -113,7 +114,7 @@ class Judged:
         adrift: whether in most groups parameters lie at bounds or are not determined, or the fit
             has not converged.
         missed: absolute error of every run in every hold-out, (h, n).
-        left: of every run when all are fitted, (n,).
+        left: the same of every run when all are fitted, as prediction minus response, (n,).
         far: what it predicts of the largest runs and beyond them, (m,).
     """
 
@@ -170,6 +171,14 @@ class Ground:
         """Number of the kind of every hold-out, (h,)."""
         return np.unique([part.kind for part in self.parts], return_inverse=True)[1]
 
+    def far(self, laws: Sequence[Judged]) -> np.ndarray:
+        """The rows that lie far from the laws, bool (n,)."""
+        table = self.work.table
+        y, group = table.y[self.rows], table.group[self.rows]
+        made = np.stack([y + law.left for law in laws])
+        sizes = [law.parameters for law in laws]
+        return outliers.outliers(y, made, sizes, group, table.positive)
+
     @property
     def groups(self) -> int:
         """How many there are."""
@@ -198,7 +207,7 @@ class Ground:
             loose,
             _adrift(fit),
             np.abs(made[:-1] - y),
-            np.abs(made[-1] - y),
+            made[-1] - y,
             far,
         )
 
@@ -228,9 +237,15 @@ class Ground:
             theta = one.estimates.theta
             with np.errstate(all="ignore"):
                 made[:, at] = own.law.loss(theta, own.data)
-            noise = np.abs(made[-1, at] - own.loss).sum() / max(1, len(at) - len(own.law.terms))
-            loose.append(_loose(own.law, theta[-1], own.data, noise))
+            loose.append(_loose(own.law, theta[-1], own.data, self._noise(made[-1, at], own)))
         return made, int(np.median(loose))
+
+    def _noise(self, made: np.ndarray, own) -> float:
+        """Mean absolute error of a group's runs, without those far from the law, for each left."""
+        size, positive = len(own.law.terms), self.work.table.positive
+        group = np.zeros(len(made), dtype=int)
+        near = ~outliers.outliers(own.loss, made[None], [size], group, positive)
+        return float(np.abs(made - own.loss)[near].sum() / max(1, len(made) - size))
 
 
 def _adrift(fit: Fit) -> bool:
@@ -259,7 +274,8 @@ class Choice:
         ranking: one row a law, the least score first: `formula`, `parameters`, `error` (geometric
             mean over the kinds of hold-outs of the mean absolute error), `score`, `first` (share
             of draws in which it has the least score), `loose`, `adrift`, `within` (one standard
-            error of the best), `status` (of the fit to all runs, or why there is none).
+            error of the best), `same_as` (the law that predicts the same, whose `first` counts
+            both), `status` (of the fit to all runs, or why there is none).
         errors: mean absolute error, one row a law in the order of `ranking`, one column a hold-out.
         best: the formula to take: of the five with the least score, within 1 of it, the one
             nearest to their median at the largest runs and beyond.
@@ -294,10 +310,19 @@ class Choice:
             [f"{name} ({count} run{'s' * (count != 1)})" for name, count in self.holdouts], 24
         )
         head = ("", "error held out", "parameters", "first in", "formula")
+        judged = rows[rows["error"].notna()]
+        place = {text: at for at, text in enumerate(judged["formula"], 1)}
         lines = [
-            (str(at), f"{one.error:.3g}", f"{one.parameters:.0f}", f"{one.first:.0%}", one.formula)
-            for at, one in enumerate(rows[rows["error"].notna()].itertuples(), 1)
+            (
+                str(at),
+                f"{one.error:.3g}",
+                report.sized(int(one.parameters), int(one.loose)),
+                f"as {place[one.same_as]}" if one.same_as else f"{one.first:.0%}",
+                one.formula,
+            )
+            for at, one in enumerate(judged.itertuples(), 1)
         ]
+        alike = any(judged["same_as"] != "")
         refused = rows[rows["error"].isna()]
         return "\n".join(
             [
@@ -311,6 +336,8 @@ class Choice:
                 *(f"not fitted: {one.formula}: {one.status}" for one in refused.itertuples()),
                 f"first in: share of {DRAWS} draws of settings and kinds of hold-outs in which a "
                 "law has the least score",
+                *(["as 2: predicts the same as law 2 and is counted with it"] if alike else []),
+                *([report.LOOSE] if judged["loose"].any() else []),
                 "",
                 *self._told(),
                 "",
@@ -499,7 +526,10 @@ class Judgement:
         terms: 2 ln(error) of every law and kind of hold-out, of all runs, and the penalty, as
             their weighted sum, (laws, kinds).
         errors: mean absolute error of every law and hold-out, (laws, h).
-        first: share of draws in which each law has the least score, (laws,).
+        first: share of draws in which each law has the least score, (laws,); laws that predict the
+            same count as one, by the share of that of fewest parameters, and the others have 0.
+        same: place of that law, (laws,); its own where none predicts the same.
+        far: runs that are left out of all errors, bool (n,).
     """
 
     ground: Ground
@@ -507,27 +537,35 @@ class Judgement:
     terms: np.ndarray
     errors: np.ndarray
     first: np.ndarray
+    same: np.ndarray
+    far: np.ndarray
 
     @classmethod
     def of(cls, ground: Ground, laws: Sequence[Judged], seed: int) -> Judgement:
         """The laws by their scores."""
-        noise = min(_inside(ground, law, np.ones(len(ground.rows))) for law in laws)
-        whole = np.ones((1, len(ground.rows)))
+        far = ground.far(laws)
+        whole = (~far).astype(float)[None]
+        noise = min(_inside(ground, law, whole[0]) for law in laws)
+        typed = {law.formula: at for at, law in enumerate(laws)}
         each = np.ones((1, ground.kinds.max() + 1))
         scores, terms, errors = zip(
             *(_scores(ground, law, noise, whole, each) for law in laws), strict=True
         )
         order = np.argsort(np.concatenate(scores), kind="stable")
         laws = [laws[at] for at in order]
-        draws = _drawn(ground, seed)
-        drawn = np.stack([_scores(ground, law, noise, *draws)[0] for law in laws])
-        first = np.bincount(np.argmin(drawn, axis=0), minlength=len(laws)) / drawn.shape[1]
+        same = _alike(laws, noise, [typed[law.formula] for law in laws])
+        by_run, by_kind = _drawn(ground, seed)
+        drawn = [_scores(ground, law, noise, by_run * whole, by_kind)[0] for law in laws]
+        leads = same[np.argmin(np.stack(drawn), axis=0)]
+        first = np.bincount(leads, minlength=len(laws)) / len(leads)
         return cls(
             ground,
             tuple(laws),
             np.concatenate(terms)[order],
             np.concatenate(errors)[order],
             first,
+            same,
+            far,
         )
 
     @property
@@ -561,10 +599,9 @@ class Judgement:
         near = self.near()
         made = np.stack([self.laws[at].far for at in near])
         apart = np.abs(made - np.median(made, axis=0)).mean(axis=1)
-        whole = np.ones(len(self.ground.rows))
-        noise = min(_inside(self.ground, law, whole) for law in self.laws)
+        noise = min(_inside(self.ground, law, ~self.far) for law in self.laws)
         alike = max(noise, 1e-6 * float(np.nanmean(np.abs(made))))
-        return near[int(np.argmax(apart <= max(apart.min(), alike)))]
+        return int(self.same[near[int(np.argmax(apart <= max(apart.min(), alike)))]])
 
     def choice(self, refused: Mapping[str, str]) -> Choice:
         """The answer, with the laws that could not be fitted, and why."""
@@ -581,16 +618,21 @@ class Judgement:
                 "loose": law.loose,
                 "adrift": law.adrift,
                 "within": bool(inside),
+                "same_as": "" if same == at else self.laws[same].formula,
                 "status": escape.listed(list(dict.fromkeys(law.fit.summary["status"]))),
             }
-            for law, own, score, first, inside in zip(
-                self.laws, by_kind, self.scores, self.first, within, strict=True
+            for at, (law, own, score, first, inside, same) in enumerate(
+                zip(self.laws, by_kind, self.scores, self.first, within, self.same, strict=True)
             )
         ]
         rows += [{"formula": text, "status": reason} for text, reason in refused.items()]
         names = [part.name for part in ground.parts]
         errors = pd.DataFrame(self.errors, columns=names).reindex(range(len(rows)))
         plain = min(np.flatnonzero(within), key=lambda at: (self.laws[at].parameters, at))
+        plain = self.same[plain]
+        if self.far.any():
+            told = outliers.note(table.rows[ground.rows[self.far]])
+            table = replace(table, notes=(*table.notes, told))
         made = np.stack([self.laws[at].far for at in self.near()])
         return Choice(
             pd.DataFrame(rows),
@@ -606,11 +648,31 @@ class Judgement:
         )
 
 
+def _alike(laws: Sequence[Judged], noise: float, typed: Sequence[int]) -> np.ndarray:
+    """Place of the law that stands for those that predict the same, (laws,).
+
+    It is that of fewest parameters, and of these the one typed first; the same is what differs by
+    less than a hundredth of the noise, on average over the runs and over what lies beyond them.
+    """
+    order = sorted(range(len(laws)), key=lambda at: (laws[at].parameters, typed[at]))
+    same = np.arange(len(laws))
+    for place, at in enumerate(order):
+        for other in (one for one in order[:place] if same[one] == one):
+            pairs = (laws[at].left, laws[other].left), (laws[at].far, laws[other].far)
+            with np.errstate(invalid="ignore"):
+                apart = max(float(np.abs(a - b).mean()) for a, b in pairs)
+            rounded = np.allclose(laws[at].far, laws[other].far, rtol=SAME, atol=0.0)
+            if apart < HARDLY_APART * noise or (rounded and apart < noise):
+                same[at] = other
+                break
+    return same
+
+
 def _inside(ground: Ground, law: Judged, weight: np.ndarray) -> np.ndarray:
     """Mean absolute error of all runs, for each that the parameters leave, of weights (..., n)."""
     count = len(ground.rows)
     left = max(1, count - ground.groups * law.parameters) / count
-    error = (weight * law.left).sum(axis=-1) / weight.sum(axis=-1) / left
+    error = (weight * np.abs(law.left)).sum(axis=-1) / weight.sum(axis=-1) / left
     return np.where(np.isfinite(error), np.maximum(error, EXACT * ground.spread), np.inf)
 
 

@@ -18,6 +18,7 @@ from isoloss.core.sources import Source
 from isoloss.discovery import report
 from isoloss.discovery.holdouts import Holdout, holdouts
 from isoloss.discovery.of_mixtures import MixtureDiscovery, discover_mixtures
+from isoloss.discovery.outliers import note, outliers
 from isoloss.discovery.process import Process, ResidualProcess, judged
 from isoloss.discovery.roles import Columns, columns_of
 from isoloss.discovery.scaled import Scale, blocks_of, scale_of
@@ -91,7 +92,7 @@ class Discovery:
             largest runs and beyond, the others by score.
         simplest: the law of fewest parameters whose score is within one standard error of the
             best one's.
-        table: the runs.
+        table: the runs, without those far from every law; its notes tell of them.
         ranking: every form that was looked at (formula, parameters, error, score, loose), best
             first; of more than 400 runs the eight that were compared again.
         screened: how many forms were looked at.
@@ -233,8 +234,13 @@ def discovered(
     """The laws of a table that is read; see `discover`."""
     work = Work.of(table, seed)
     order, screened = work.searched(told)
+    far = work.far(order)
+    if far.any():
+        work = work.without(far)
+        if len(work.table.y) < len(table.y):
+            order, screened = work.searched(told)
     if not order:
-        counts = np.bincount(table.group)
+        counts = np.bincount(work.table.group)
         smallest = f"group {table.groups[counts.argmin()]}: " if len(counts) > 1 else ""
         reason = f"{smallest}{counts.min()} runs are too few for every form when some are held out"
         do = "add runs, leave the group out, or name fewer columns with --variables"
@@ -335,6 +341,28 @@ class Work:
         edge = self.edge(more)
         finals = ranked([fitted(one.form, edge, self.seed) for one in order[:FINALISTS]])
         return finals, len(order)
+
+    def far(self, order: Sequence[Fitted]) -> np.ndarray:
+        """The runs far from the laws of a search, bool (n,); see `outliers`."""
+        table, blocks = self.table, self.whole.blocks
+        if not order:
+            return np.zeros(len(table.y), dtype=bool)
+        made = np.empty((len(order), len(table.y)))
+        for own, one in zip(made, order, strict=True):
+            with np.errstate(all="ignore"):
+                own[blocks.rows[blocks.real]] = self.whole.model(one.form).predicted(one.theta)[
+                    blocks.real
+                ]
+        sizes = [one.form.size for one in order]
+        return outliers(table.y, made, sizes, table.group, table.positive)
+
+    def without(self, far: np.ndarray) -> Work:
+        """The search of the other runs; of all with a note where a group would have too few."""
+        table = self.table
+        if np.bincount(table.group[~far], minlength=len(table.groups)).min() >= LEAST:
+            return Work.of(table.without(far), self.seed)
+        told = note(table.rows[far], left_out=False)
+        return replace(self, table=replace(table, notes=(*table.notes, told)))
 
     @cached_property
     def whole(self) -> Edge:
@@ -494,9 +522,15 @@ class Work:
         number, values = self._placed(runs, group, values)
         names = self.columns.free
         missing = [name for name in names if name in law.fit.law.variables and name not in values]
+        unknown = [name for name in values if name not in names]
+        if unknown:
+            reason = f"{unknown[0]!r} is not a variable of these runs"
+            if missing:
+                reason += f", and {missing[0]!r} has no value"
+            raise IsolossError(Problem("predict", reason, nearest(unknown[0], names)))
         if missing:
             reason = f"no values of {missing[0]!r}"
-            raise IsolossError(Problem("predict", reason, nearest(missing[0], tuple(values))))
+            raise IsolossError(Problem("predict", reason, f"give them: {missing[0]}=..."))
         given = [np.asarray(values[name], float) for name in names if name in values]
         arrays = np.broadcast_arrays(np.zeros(1), number, *given)
         data = dict(zip([n for n in names if n in values], arrays[2:], strict=True))

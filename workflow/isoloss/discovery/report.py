@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 DISAGREE = 0.1  # spread of the best laws over the response's own, above which they disagree
 SCREENED, FINAL = 400, 1000  # runs at most on which forms are compared, and the best ones again
 HARDLY = 0.8  # share of what the mean of the other runs misses, above which a law hardly helps
+LOOSE = "loose: combinations of parameters that these runs do not determine"
 NAME = re.compile(r"[^\W\d]\w*")
 
 
@@ -109,8 +110,21 @@ def _fit(law: FoundLaw) -> str:
 def _ranking(answer: Discovery) -> str:
     head = ("", "error held out", "parameters", "formula")
     laws = enumerate(answer.laws, 1)
-    lines = [(str(at), f"{law.error:.3g}", str(law.parameters), law.formula) for at, law in laws]
-    return escape.columns(head, lines).rstrip()
+    lines = [
+        (str(at), f"{law.error:.3g}", sized(law.parameters, law.loose), law.formula)
+        for at, law in laws
+    ]
+    more = f"\n{LOOSE}" if any(law.loose for law in answer.laws) else ""
+    return escape.columns(head, lines).rstrip() + more
+
+
+def sized(parameters: int, loose: int) -> str:
+    """How many parameters a law has, and how many combinations of them are not determined.
+
+    >>> sized(4, 1)
+    '4 (1 loose)'
+    """
+    return f"{parameters} ({loose} loose)" if loose else str(parameters)
 
 
 def _least(answer: Discovery) -> list[str]:

@@ -19,11 +19,14 @@ from isoloss.core import tables
 from isoloss.core.escape import listed
 from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.core.sources import Source, open_source
+from isoloss.discovery.outliers import note
 from isoloss.formats.names import meanings
 from isoloss.formats.read import rows
 from isoloss.formulas import read_expression
 
 LEAST = 8  # runs that a search needs
+WIDE = 100.0  # ratio of the largest and least value of a column that is a size
+FEW_ZEROS = 0.1  # of the rows at most, so that zeros are taken for a slip
 MOST_VARIABLES = 8
 FOLLOWS = 1e-6  # what is left of a variable's logarithm that others give, as a share of its spread
 RESPONSE = re.compile(
@@ -53,6 +56,7 @@ class SearchTable:
             the user named the column of groups.
         gaps: columns, as the table calls them, that lack a number in a row that was left out.
         notes: what was decided, a sentence each.
+        rows: of every run its number in the table that was read, from 0, (n,).
     """
 
     label: str
@@ -65,6 +69,20 @@ class SearchTable:
     renamed: Mapping[str, str] = field(default_factory=dict)
     gaps: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    rows: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=int))
+
+    def without(self, far: np.ndarray) -> SearchTable:
+        """The table without some of its runs, bool (n,), and a note of them."""
+        told = note(self.rows[far])
+        kept = ~far
+        return replace(
+            self,
+            y=self.y[kept],
+            variables={name: x[kept] for name, x in self.variables.items()},
+            group=self.group[kept],
+            notes=(*self.notes, told),
+            rows=self.rows[kept],
+        )
 
     @property
     def positive(self) -> bool:
@@ -164,7 +182,9 @@ def search_table(raw: pd.DataFrame, label: str, asked: Asked) -> SearchTable:
     y = values.pop(response)
     if np.ptp(y) == 0:
         raise IsolossError(Problem(f"{label}, {response}", "has one value", "name another column"))
+    rows = np.flatnonzero(whole)
     variables = _varying(values, label, asked, notes)
+    notes += _zeros(variables, rows)
     renamed = dict(asked.columns) | ({"group": asked.groups} if asked.groups else {})
     return SearchTable(
         label,
@@ -177,6 +197,7 @@ def search_table(raw: pd.DataFrame, label: str, asked: Asked) -> SearchTable:
         {new: old for new, old in renamed.items() if new != old},
         tuple(gaps),
         tuple(notes),
+        rows,
     )
 
 
@@ -314,6 +335,21 @@ def _varying(
         do = f"name at most {MOST_VARIABLES} of them: --variables A B C"
         raise IsolossError(Problem(label, reason, do))
     return variables
+
+
+def _zeros(variables: Mapping[str, np.ndarray], rows: np.ndarray) -> list[str]:
+    """Columns that are sizes but for a few zeros, which take powers and logarithms from them."""
+    notes = []
+    for name, x in variables.items():
+        zero, above = x == 0, x[x > 0]
+        few = 0 < zero.sum() <= max(1, FEW_ZEROS * len(x))
+        if few and (x >= 0).all() and above.max() > WIDE * above.min():
+            at = f"row{'s' * int(zero.sum() > 1)} {listed([int(i) + 1 for i in rows[zero]], 6)}"
+            notes.append(
+                f"warning: {name} is 0 in {at}: laws with powers or logarithms of it are not "
+                "looked at; to look at them, empty those cells or leave the rows out"
+            )
+    return notes
 
 
 def _follows(x: np.ndarray, others: list[np.ndarray]) -> bool:

@@ -21,8 +21,10 @@ says what belongs in known_forms.yaml. Nothing may be chosen by the test splits.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import re
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -129,13 +131,10 @@ def searched(task: str, train: pd.DataFrame, test: pd.DataFrame) -> dict[str, Pr
 
 def front_door(task: str, train: pd.DataFrame, test: pd.DataFrame) -> dict[str, Predicted]:
     """`isoloss law TABLE` as it stands."""
-    file = Path(os.environ.get("TMPDIR", "/tmp")) / f"isoloss-{os.getpid()}-{task}.parquet"
-    train.to_parquet(file)
-    try:
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        train.to_parquet(file := f"{task}.parquet")
         quick = isoloss.law_of_table(file, bootstrap=0, interval="none")
         return {"front door": _by_fit(task, quick, test)}
-    finally:
-        file.unlink()
 
 
 def _by_fit(task: str, quick, test: pd.DataFrame) -> Predicted:

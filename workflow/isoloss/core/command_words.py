@@ -284,7 +284,7 @@ def _named(name: str, options: Mapping[str, Option]) -> Option | None:
 
 
 def _is_option(word: str) -> bool:
-    """Whether a word is an option: it begins with a dash, and is no number, text or expression.
+    """Whether a word is an option, not a number, text or expression that begins with a dash.
 
     >>> _is_option("--law"), _is_option("-h"), _is_option("-3"), _is_option("-log(loss)")
     (True, True, False, False)

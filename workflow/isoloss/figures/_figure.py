@@ -416,7 +416,7 @@ class Inputs:
         """A parameter of a law as a label: its symbol, and its unit if it has one.
 
         It is to be drawn as a FORMULA, names of several letters upright. A domain whose name is
-        more than letters, figures and a few signs is no index, but written out.
+        more than letters, figures and a few signs is written out in place of an index.
         """
         letter, _, index = symbol.partition("_")
         if re.fullmatch(r"[\w.+ *-]{0,20}", index, re.ASCII) and letter.isalpha():
